@@ -1,0 +1,3 @@
+class ApplicationController < ActionController::API
+  include Dawdling
+end

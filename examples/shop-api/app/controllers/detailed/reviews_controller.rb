@@ -1,0 +1,2 @@
+class Detailed::ReviewsController < ReviewsController
+end

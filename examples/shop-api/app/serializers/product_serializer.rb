@@ -1,0 +1,5 @@
+class ProductSerializer < ActiveModel::Serializer
+  attributes :title, :price
+
+  has_many :reviews
+end

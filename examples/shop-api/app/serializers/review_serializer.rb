@@ -1,0 +1,3 @@
+class ReviewSerializer < ActiveModel::Serializer
+  attributes :id, :name, :message, :rate
+end

@@ -1,0 +1,254 @@
+//! What can go wrong in a call: whose fault it is, what the caller is told, and what only the log is.
+//!
+//! Two tables stand on this page: [`Error::code`] gives the gRPC code of every error, and
+//! [`code_for_http`] that of every HTTP status. `answer` reads what an API says in the body of an error,
+//! and `status` puts code, message and `google.rpc` details into a [`tonic::Status`].
+//!
+//! Each error has two texts. [`Error::public_message`] goes to the caller and never holds an internal address, an
+//! upstream body or a stack trace; [`Error::log_detail`] holds what an operator needs.
+
+mod answer;
+pub(crate) mod status;
+
+use std::{borrow::Cow, time::Duration};
+
+use http::StatusCode;
+use tonic::Code;
+
+pub use self::{
+    answer::{Answer, Evidence},
+    status::CallContext,
+};
+
+/// Why a call failed.
+#[derive(Debug)]
+pub enum Error {
+    /// No such method is served.
+    UnknownMethod,
+    /// The method is in the contract, but has no HTTP rule.
+    Unmapped,
+    /// The method streams, which REST cannot.
+    Streaming,
+    /// The bytes of the request are not the request message.
+    MalformedRequest {
+        /// What is wrong with them.
+        what: String,
+    },
+    /// A field of the request has a value that the REST request cannot carry.
+    Unmappable {
+        /// The path of the field.
+        field: String,
+        /// What is wrong with it.
+        description: String,
+    },
+    /// The time for the call has run out.
+    DeadlineExceeded {
+        /// The time that there was.
+        limit: Duration,
+    },
+    /// The API did not answer within the bridge's own limit.
+    UpstreamTimeout {
+        /// The limit.
+        limit: Duration,
+    },
+    /// No connection to the API could be made.
+    Unreachable {
+        /// What the client said; names addresses.
+        detail: String,
+    },
+    /// The connection broke before the API began to answer.
+    ConnectionLost {
+        /// What the client said; names addresses.
+        detail: String,
+    },
+    /// The connection broke in the middle of the answer.
+    AnswerCutOff {
+        /// What the client said.
+        detail: String,
+    },
+    /// The answer is larger than the bridge reads.
+    AnswerTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The answer could not be decompressed.
+    AnswerUndecodable {
+        /// What the client said.
+        detail: String,
+    },
+    /// A successful answer that is not JSON, or not the JSON of the contract.
+    AnswerMismatch {
+        /// The place and what was expected there.
+        what: String,
+        /// The value that was found.
+        value: Option<String>,
+    },
+    /// An answer that says the call failed.
+    Answer(Box<Answer>),
+    /// The client library would send another URL than the one that was planned.
+    UrlChanged {
+        /// Path and query as planned.
+        planned: String,
+    },
+}
+
+/// Whose fault an error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The caller can mend it.
+    Caller,
+    /// The API, or the way to it.
+    Upstream,
+    /// The bridge, or how it is set up.
+    Bridge,
+}
+
+/// The gRPC code for an HTTP status.
+///
+/// The inverse of the mapping in `google/rpc/code.proto` where that is one, with a judgement elsewhere.
+/// Not the table of gRPC's `http-grpc-status-mapping.md`, which is for clients that got no answer at all
+/// from a gRPC server and turns 404 into UNIMPLEMENTED.
+pub fn code_for_http(status: StatusCode) -> Code {
+    match status.as_u16() {
+        200..=299 => Code::Ok,
+        400 | 422 => Code::InvalidArgument,
+        401 => Code::Unauthenticated,
+        403 | 451 => Code::PermissionDenied,
+        404 | 410 => Code::NotFound,
+        405 | 501 => Code::Unimplemented,
+        // The bridge asked in a way that the API cannot serve.
+        406 | 415 | 431 => Code::Internal,
+        408 | 504 => Code::DeadlineExceeded,
+        409 => Code::Aborted,
+        413 | 429 => Code::ResourceExhausted,
+        416 => Code::OutOfRange,
+        499 => Code::Cancelled,
+        502 | 503 => Code::Unavailable,
+        402..=499 => Code::FailedPrecondition,
+        500..=599 => Code::Internal,
+        _ => Code::Unknown,
+    }
+}
+
+// === impl Error ===
+
+impl Error {
+    /// The gRPC code.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::UnknownMethod | Self::Unmapped | Self::Streaming => Code::Unimplemented,
+            Self::MalformedRequest { .. } | Self::Unmappable { .. } | Self::UrlChanged { .. } => {
+                Code::InvalidArgument
+            }
+            Self::DeadlineExceeded { .. } | Self::UpstreamTimeout { .. } => Code::DeadlineExceeded,
+            Self::Unreachable { .. } | Self::ConnectionLost { .. } | Self::AnswerCutOff { .. } => {
+                Code::Unavailable
+            }
+            Self::AnswerTooLarge { .. } => Code::ResourceExhausted,
+            Self::AnswerUndecodable { .. } | Self::AnswerMismatch { .. } => Code::Internal,
+            Self::Answer(answer) => answer.code(),
+        }
+    }
+
+    /// Whose fault it is.
+    pub fn side(&self) -> Side {
+        match self {
+            Self::UnknownMethod
+            | Self::Unmapped
+            | Self::Streaming
+            | Self::MalformedRequest { .. }
+            | Self::Unmappable { .. }
+            | Self::UrlChanged { .. } => Side::Caller,
+            Self::DeadlineExceeded { .. }
+            | Self::UpstreamTimeout { .. }
+            | Self::Unreachable { .. }
+            | Self::ConnectionLost { .. }
+            | Self::AnswerCutOff { .. }
+            | Self::AnswerTooLarge { .. }
+            | Self::AnswerUndecodable { .. }
+            | Self::AnswerMismatch { .. } => Side::Upstream,
+            Self::Answer(answer) => answer.side(),
+        }
+    }
+
+    /// Why, for programs: the `reason` of `google.rpc.ErrorInfo`.
+    pub fn reason(&self) -> Cow<'_, str> {
+        Cow::Borrowed(match self {
+            Self::UnknownMethod => "METHOD_UNKNOWN",
+            Self::Unmapped => "METHOD_NOT_MAPPED",
+            Self::Streaming => "STREAMING_NOT_SUPPORTED",
+            Self::MalformedRequest { .. } => "REQUEST_MALFORMED",
+            Self::Unmappable { .. } | Self::UrlChanged { .. } => "REQUEST_NOT_MAPPABLE",
+            Self::DeadlineExceeded { .. } => "DEADLINE_EXCEEDED",
+            Self::UpstreamTimeout { .. } => "UPSTREAM_TIMEOUT",
+            Self::Unreachable { .. } => "UPSTREAM_UNREACHABLE",
+            Self::ConnectionLost { .. } => "UPSTREAM_CONNECTION_LOST",
+            Self::AnswerCutOff { .. } => "UPSTREAM_ANSWER_CUT_OFF",
+            Self::AnswerTooLarge { .. } => "UPSTREAM_ANSWER_TOO_LARGE",
+            Self::AnswerUndecodable { .. } => "UPSTREAM_ANSWER_UNDECODABLE",
+            Self::AnswerMismatch { .. } => "UPSTREAM_ANSWER_MISMATCH",
+            Self::Answer(answer) => return answer.reason(),
+        })
+    }
+
+    /// What the caller is told.
+    pub fn public_message(&self, call: &CallContext<'_>) -> String {
+        match self {
+            Self::UnknownMethod => format!("there is no method {}", call.method),
+            Self::Unmapped => {
+                format!("{} has no google.api.http rule, so there is no REST request for it", call.method)
+            }
+            Self::Streaming => format!("{} streams, which a REST API cannot", call.method),
+            Self::MalformedRequest { what } => what.clone(),
+            Self::Unmappable { field, description } => format!("{field} {description}"),
+            Self::UrlChanged { .. } => {
+                "the request makes a URL that does not survive normalisation".to_owned()
+            }
+            Self::DeadlineExceeded { limit } => format!("the call did not finish within {limit:?}"),
+            Self::UpstreamTimeout { limit } => format!("the API did not answer within {limit:?}"),
+            Self::Unreachable { .. } => "the API cannot be reached".to_owned(),
+            Self::ConnectionLost { .. } => "the connection to the API broke before it answered".to_owned(),
+            Self::AnswerCutOff { .. } => {
+                "the connection to the API broke in the middle of its answer".to_owned()
+            }
+            Self::AnswerTooLarge { limit } => {
+                format!("the API's answer is larger than the limit of {limit} bytes (--max-response-bytes)")
+            }
+            Self::AnswerUndecodable { .. } => "the API's answer cannot be decompressed".to_owned(),
+            Self::AnswerMismatch { what, .. } => {
+                format!("the API's answer does not fit the contract: {what}")
+            }
+            Self::Answer(answer) => answer.message(call),
+        }
+    }
+
+    /// What only the log is told.
+    pub fn log_detail(&self) -> Option<String> {
+        match self {
+            Self::Unreachable { detail }
+            | Self::ConnectionLost { detail }
+            | Self::AnswerCutOff { detail }
+            | Self::AnswerUndecodable { detail } => Some(detail.clone()),
+            Self::AnswerMismatch { value, .. } => value.as_ref().map(|value| format!("found {value:?}")),
+            Self::UrlChanged { planned } => Some(format!("planned {planned}")),
+            Self::Answer(answer) => Some(answer.log_detail()),
+            Self::UnknownMethod
+            | Self::Unmapped
+            | Self::Streaming
+            | Self::MalformedRequest { .. }
+            | Self::Unmappable { .. }
+            | Self::DeadlineExceeded { .. }
+            | Self::UpstreamTimeout { .. }
+            | Self::AnswerTooLarge { .. } => None,
+        }
+    }
+
+    /// What an API says is wrong with single fields.
+    fn violations(&self) -> Vec<(String, String)> {
+        match self {
+            Self::Unmappable { field, description } => vec![(field.clone(), description.clone())],
+            Self::Answer(answer) => answer.evidence.violations.clone(),
+            _ => Vec::new(),
+        }
+    }
+}

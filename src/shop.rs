@@ -1,0 +1,11 @@
+//! The typed messages, client and server of `shop.v1`, generated from `proto/shop/v1`.
+//!
+//! Tests, the demo and the examples talk through them; the bridge itself does not know them. A
+//! [`v1::product_service_server::ProductServiceServer`] written by hand can be mounted beside the bridged
+//! services.
+
+/// `shop.v1`.
+#[allow(missing_docs, unused_qualifications, clippy::all)]
+pub mod v1 {
+    tonic::include_proto!("shop.v1");
+}

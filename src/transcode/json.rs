@@ -1,0 +1,462 @@
+//! A JSON pull parser (RFC 8259) over one complete text.
+//!
+//! It builds nothing: the caller asks for what its plan expects next, and gets slices of the input. That
+//! is why there is no `serde` here: a plan known only at run time drives it, numbers keep their spelling
+//! (`2` and `2.0`, thirty digits), and each complaint has the place where it arose.
+
+use std::borrow::Cow;
+
+use memchr::memchr2;
+
+/// Arrays and objects may nest this deep; protobuf's own parsers stop here too.
+pub const MAX_DEPTH: usize = 100;
+
+/// A position in a JSON text and what comes after it.
+#[derive(Debug)]
+pub struct Parser<'a> {
+    text: &'a str,
+    at: usize,
+    depth: usize,
+}
+
+/// What kind of value comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// `{`
+    Object,
+    /// `[`
+    Array,
+    /// `"`
+    String,
+    /// A digit or `-`.
+    Number,
+    /// `true` or `false`.
+    Bool,
+    /// `null`
+    Null,
+}
+
+/// Where and why a text is no JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyntaxError {
+    /// The offset in bytes.
+    pub offset: usize,
+    /// What is wrong there.
+    pub what: String,
+}
+
+type Result<T> = std::result::Result<T, SyntaxError>;
+
+// === impl Next ===
+
+impl Next {
+    /// The kind with its article, for a complaint.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Object => "an object",
+            Self::Array => "an array",
+            Self::String => "a string",
+            Self::Number => "a number",
+            Self::Bool => "a boolean",
+            Self::Null => "null",
+        }
+    }
+}
+
+// === impl Parser ===
+
+impl<'a> Parser<'a> {
+    /// Starts before the first byte. A byte order mark is skipped, as RFC 8259 section 8.1 allows.
+    ///
+    /// # Errors
+    /// The text is not UTF-8.
+    pub fn new(bytes: &'a [u8]) -> Result<Self> {
+        let text = std::str::from_utf8(bytes).map_err(|error| SyntaxError {
+            offset: error.valid_up_to(),
+            what: "the text is not UTF-8".to_owned(),
+        })?;
+        let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+        Ok(Self { text, at, depth: 0 })
+    }
+
+    /// The offset in bytes of what comes next.
+    pub fn offset(&self) -> usize {
+        self.at
+    }
+
+    /// The kind of the next value, which stays unread.
+    ///
+    /// # Errors
+    /// No value can begin here.
+    #[inline]
+    pub fn peek(&mut self) -> Result<Next> {
+        self.skip_space();
+        match self.byte() {
+            Some(b'{') => Ok(Next::Object),
+            Some(b'[') => Ok(Next::Array),
+            Some(b'"') => Ok(Next::String),
+            Some(b'-' | b'0'..=b'9') => Ok(Next::Number),
+            Some(b't' | b'f') => Ok(Next::Bool),
+            Some(b'n') => Ok(Next::Null),
+            _ => Err(self.unexpected("a value")),
+        }
+    }
+
+    /// Enters an object. Ask [`Self::next_key`] until there is none.
+    pub fn begin_object(&mut self) -> Result<()> {
+        self.begin(b'{', "an object")
+    }
+
+    /// The next key of an object, after which its value must be read; `None` leaves the object.
+    pub fn next_key(&mut self, first: &mut bool) -> Result<Option<Cow<'a, str>>> {
+        if !self.next_member(first, b'}', "\",\" or \"}\"")? {
+            return Ok(None);
+        }
+        if self.byte() != Some(b'"') {
+            return Err(self.unexpected("a key in quotes"));
+        }
+        let key = self.string()?;
+        self.skip_space();
+        self.take(b':', "\":\"")?;
+        Ok(Some(key))
+    }
+
+    /// Enters an array. Ask [`Self::next_element`] until there is none.
+    pub fn begin_array(&mut self) -> Result<()> {
+        self.begin(b'[', "an array")
+    }
+
+    /// Whether an element follows, which must then be read; `false` leaves the array.
+    #[inline]
+    pub fn next_element(&mut self, first: &mut bool) -> Result<bool> {
+        self.next_member(first, b']', "\",\" or \"]\"")
+    }
+
+    /// Reads a string; one without escapes is a slice of the text.
+    pub fn string(&mut self) -> Result<Cow<'a, str>> {
+        let plain = self.string_run()?;
+        if self.byte() == Some(b'"') {
+            self.at += 1;
+            return Ok(Cow::Borrowed(plain));
+        }
+        let mut text = plain.to_owned();
+        self.rest_of_string(&mut text)?;
+        Ok(Cow::Owned(text))
+    }
+
+    /// Reads a number and gives it as it is spelled.
+    pub fn number(&mut self) -> Result<&'a str> {
+        self.skip_space();
+        let start = self.at;
+        self.eat(b'-');
+        if !self.eat(b'0') {
+            self.digits()?;
+        }
+        if self.eat(b'.') {
+            self.digits()?;
+        }
+        if self.eat(b'e') || self.eat(b'E') {
+            let _sign = self.eat(b'+') || self.eat(b'-');
+            self.digits()?;
+        }
+        if matches!(self.byte(), Some(b'0'..=b'9')) {
+            return Err(self.error("a number must not begin with 0"));
+        }
+        Ok(&self.text[start..self.at])
+    }
+
+    /// Reads `true` or `false`.
+    pub fn bool(&mut self) -> Result<bool> {
+        self.skip_space();
+        if self.byte() == Some(b't') {
+            return self.word("true").map(|()| true);
+        }
+        self.word("false").map(|()| false)
+    }
+
+    /// Reads `null`.
+    pub fn null(&mut self) -> Result<()> {
+        self.skip_space();
+        self.word("null")
+    }
+
+    /// Reads any value and forgets it; what is skipped must be JSON too.
+    pub fn skip(&mut self) -> Result<()> {
+        let mut first = true;
+        match self.peek()? {
+            Next::Object => {
+                self.begin_object()?;
+                while self.next_key(&mut first)?.is_some() {
+                    self.skip()?;
+                }
+            }
+            Next::Array => {
+                self.begin_array()?;
+                while self.next_element(&mut first)? {
+                    self.skip()?;
+                }
+            }
+            Next::String => drop(self.string()?),
+            Next::Number => drop(self.number()?),
+            Next::Bool => drop(self.bool()?),
+            Next::Null => self.null()?,
+        }
+        Ok(())
+    }
+
+    /// Checks that only white space is left.
+    pub fn end(&mut self) -> Result<()> {
+        self.skip_space();
+        if self.at == self.text.len() { Ok(()) } else { Err(self.unexpected("the end")) }
+    }
+
+    fn begin(&mut self, bracket: u8, expected: &str) -> Result<()> {
+        self.skip_space();
+        if self.depth == MAX_DEPTH {
+            return Err(self.error(format!("nested deeper than {MAX_DEPTH} levels")));
+        }
+        self.take(bracket, expected)?;
+        self.depth += 1;
+        Ok(())
+    }
+
+    fn next_member(&mut self, first: &mut bool, close: u8, expected: &str) -> Result<bool> {
+        self.skip_space();
+        if self.eat(close) {
+            self.depth -= 1;
+            return Ok(false);
+        }
+        if !std::mem::take(first) {
+            self.take(b',', expected)?;
+            self.skip_space();
+        }
+        Ok(true)
+    }
+
+    /// Reads the opening quote and everything up to the next quote or backslash.
+    fn string_run(&mut self) -> Result<&'a str> {
+        self.skip_space();
+        self.take(b'"', "a string")?;
+        self.run()
+    }
+
+    fn run(&mut self) -> Result<&'a str> {
+        let rest = &self.text.as_bytes()[self.at..];
+        let end = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+        if let Some(control) = rest[..end].iter().position(|byte| *byte < 0x20) {
+            self.at += control;
+            return Err(self.error("a control character in a string must be escaped"));
+        }
+        let run = &self.text[self.at..self.at + end];
+        self.at += end;
+        if end == rest.len() {
+            return Err(self.error("the text ends inside a string"));
+        }
+        Ok(run)
+    }
+
+    fn rest_of_string(&mut self, text: &mut String) -> Result<()> {
+        while !self.eat(b'"') {
+            self.take(b'\\', "an escape")?;
+            text.push(self.escape()?);
+            text.push_str(self.run()?);
+        }
+        Ok(())
+    }
+
+    fn escape(&mut self) -> Result<char> {
+        let Some(byte) = self.byte() else {
+            return Err(self.error("the text ends inside a string"));
+        };
+        self.at += 1;
+        Ok(match byte {
+            b'"' | b'\\' | b'/' => char::from(byte),
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => return self.unicode_escape(),
+            _ => {
+                self.at -= 1;
+                return Err(self.error("there is no such escape"));
+            }
+        })
+    }
+
+    fn unicode_escape(&mut self) -> Result<char> {
+        const LONE: &str = "half of a surrogate pair";
+        let start = self.at - 2;
+        let high = self.hex4()?;
+        let code = match high {
+            0xd800..=0xdbff if self.eat(b'\\') && self.eat(b'u') => {
+                let low = self.hex4()?;
+                if !(0xdc00..=0xdfff).contains(&low) {
+                    return Err(SyntaxError { offset: start, what: LONE.to_owned() });
+                }
+                0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00)
+            }
+            code => code,
+        };
+        char::from_u32(code).ok_or_else(|| SyntaxError { offset: start, what: LONE.to_owned() })
+    }
+
+    fn hex4(&mut self) -> Result<u32> {
+        let digits = self.text.as_bytes().get(self.at..self.at + 4);
+        let digits = digits.filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        let Some(digits) = digits else {
+            return Err(self.error("expected four hexadecimal digits"));
+        };
+        let value =
+            digits.iter().fold(0, |value, digit| value * 16 + char::from(*digit).to_digit(16).unwrap_or(0));
+        self.at += 4;
+        Ok(value)
+    }
+
+    fn digits(&mut self) -> Result<()> {
+        let rest = &self.text.as_bytes()[self.at..];
+        let count = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+        if count == 0 {
+            return Err(self.unexpected("a digit"));
+        }
+        self.at += count;
+        Ok(())
+    }
+
+    fn word(&mut self, word: &str) -> Result<()> {
+        if !self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
+            return Err(self.unexpected(word));
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    #[inline]
+    fn skip_space(&mut self) {
+        while matches!(self.byte(), Some(b' ' | b'\n' | b'\t' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    #[inline]
+    fn byte(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    #[inline]
+    fn eat(&mut self, wanted: u8) -> bool {
+        let found = self.byte() == Some(wanted);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn take(&mut self, wanted: u8, expected: &str) -> Result<()> {
+        if self.eat(wanted) { Ok(()) } else { Err(self.unexpected(expected)) }
+    }
+
+    fn unexpected(&self, expected: &str) -> SyntaxError {
+        let found = self.text.get(self.at..).and_then(|rest| rest.chars().next());
+        match found {
+            Some(found) => self.error(format!("expected {expected}, found {:?}", found.to_string())),
+            None => self.error(format!("expected {expected}, but the text ends")),
+        }
+    }
+
+    fn error(&self, what: impl Into<String>) -> SyntaxError {
+        SyntaxError { offset: self.at, what: what.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(text: &[u8]) -> Result<()> {
+        let mut parser = Parser::new(text)?;
+        parser.skip()?;
+        parser.end()
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused_with_its_place() {
+        for (text, offset, what) in [
+            ("", 0, "expected a value, but the text ends"),
+            ("{\"a\":1", 6, "expected \",\" or \"}\", but the text ends"),
+            ("{\"a\" 1}", 5, "expected \":\", found \"1\""),
+            ("{a:1}", 1, "expected a key in quotes, found \"a\""),
+            ("[1,]", 3, "expected a value, found \"]\""),
+            ("[1 2]", 3, "expected \",\" or \"]\", found \"2\""),
+            ("[01]", 2, "a number must not begin with 0"),
+            ("-", 1, "expected a digit, but the text ends"),
+            ("1.", 2, "expected a digit, but the text ends"),
+            ("1e+", 3, "expected a digit, but the text ends"),
+            ("\"a", 2, "the text ends inside a string"),
+            ("\"a\\", 3, "the text ends inside a string"),
+            ("\"a\n\"", 2, "a control character in a string must be escaped"),
+            ("\"\\x\"", 2, "there is no such escape"),
+            ("\"\\u12g4\"", 3, "expected four hexadecimal digits"),
+            ("\"\\ud800\"", 1, "half of a surrogate pair"),
+            ("\"\\udc00\"", 1, "half of a surrogate pair"),
+            ("\"\\ud800\\u0041\"", 1, "half of a surrogate pair"),
+            ("nul", 0, "expected null, found \"n\""),
+            ("<html>", 0, "expected a value, found \"<\""),
+            ("1 x", 2, "expected the end, found \"x\""),
+        ] {
+            assert_eq!(check(text.as_bytes()), Err(SyntaxError { offset, what: what.to_owned() }), "{text}");
+        }
+        assert_eq!(
+            check(b"\"\xff\""),
+            Err(SyntaxError { offset: 1, what: "the text is not UTF-8".to_owned() })
+        );
+    }
+
+    #[test]
+    fn nesting_ends_at_its_limit() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert_eq!(check(nested(MAX_DEPTH).as_bytes()), Ok(()));
+        let error = check(nested(MAX_DEPTH + 1).as_bytes()).unwrap_err();
+        assert_eq!((error.offset, error.what.as_str()), (100, "nested deeper than 100 levels"));
+    }
+
+    #[test]
+    fn a_string_is_unescaped() {
+        let mut parser = Parser::new(br#" "a\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00 \u0000z" "#).unwrap();
+        assert_eq!(parser.string().unwrap(), "a\"\\/\u{8}\u{c}\n\r\t\u{e9}\u{1f600} \0z");
+        assert_eq!(parser.end(), Ok(()));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped() {
+        assert_eq!(check("\u{feff}{}".as_bytes()), Ok(()));
+    }
+
+    /// Text that is JSON, nearly JSON, or neither.
+    fn near_json() -> impl Strategy<Value = String> {
+        let token = prop::sample::select(vec![
+            "{", "}", "[", "]", ",", ":", "\"", "\"a\"", "\\", "\\u", "d83d", "0", "1", "-", ".", "e", "+",
+            "true", "false", "null", " ", "\n", "\u{e9}",
+        ]);
+        prop::collection::vec(token, 0..12).prop_map(|tokens| tokens.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn it_accepts_exactly_what_serde_json_accepts(text in near_json()) {
+            let theirs: std::result::Result<&serde_json::value::RawValue, _> = serde_json::from_str(&text);
+            prop_assert_eq!(check(text.as_bytes()).is_ok(), theirs.is_ok(), "{}", text);
+        }
+
+        #[test]
+        fn it_reads_every_string_that_serde_json_writes(value in any::<String>()) {
+            let text = serde_json::to_string(&value).unwrap();
+            let mut parser = Parser::new(text.as_bytes()).unwrap();
+            prop_assert_eq!(parser.string().unwrap(), value);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = check(&bytes);
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! The protobuf wire format (<https://protobuf.dev/programming-guides/encoding/>): a reader that borrows
+//! and a writer that appends.
+
+use super::plan::{Kind, MessageId, MessagePlan, Scalar, Schema, Shape};
+
+/// Messages may nest this deep, which is protobuf's own default.
+const MAX_DEPTH: usize = 100;
+const MAX_FIELD_NUMBER: u64 = (1 << 29) - 1;
+
+/// The ways a value is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Type {
+    /// A variable-length integer.
+    Varint = 0,
+    /// Eight bytes.
+    Fixed64 = 1,
+    /// A length and that many bytes.
+    Bytes = 2,
+    /// Four bytes.
+    Fixed32 = 5,
+}
+
+/// One value as it stands on the wire.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Value<'a> {
+    Varint(u64),
+    Fixed64(u64),
+    Bytes(&'a [u8]),
+    Fixed32(u32),
+}
+
+/// Why bytes are no message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// The bytes end inside a value.
+    #[error("the message ends inside a value")]
+    Truncated,
+    /// A variable-length integer of more than ten bytes.
+    #[error("a varint is longer than ten bytes")]
+    Varint,
+    /// A tag with a field number or type that does not exist.
+    #[error("a tag is not valid")]
+    Tag,
+    /// A group that is not closed, or closed without being open.
+    #[error("a group is not closed properly")]
+    Group,
+    /// A string that is not UTF-8.
+    #[error("a string is not UTF-8")]
+    Utf8,
+    /// Nested too deep.
+    #[error("nested deeper than 100 levels")]
+    Depth,
+}
+
+/// A message sorted by field: what was sent for each slot, in the order it came.
+///
+/// A message that was sent in several parts is read as one, which is how protobuf merges.
+#[derive(Debug)]
+pub(super) struct View<'a> {
+    pub(super) plan: &'a MessagePlan,
+    values: Vec<(usize, Value<'a>)>,
+    depth: usize,
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+}
+
+// === impl View ===
+
+impl<'a> View<'a> {
+    /// Reads the message `id` from its bytes.
+    pub(super) fn read(schema: &'a Schema, id: MessageId, bytes: &'a [u8]) -> Result<Self, WireError> {
+        Self::merge(schema, id, [bytes], 0)
+    }
+
+    fn merge(
+        schema: &'a Schema,
+        id: MessageId,
+        parts: impl IntoIterator<Item = &'a [u8]>,
+        depth: usize,
+    ) -> Result<Self, WireError> {
+        if depth > MAX_DEPTH {
+            return Err(WireError::Depth);
+        }
+        let plan = schema.message(id);
+        let mut values = Vec::new();
+        for bytes in parts {
+            let mut reader = Reader { bytes };
+            while let Some((number, value)) = reader.next()? {
+                if let Some(slot) = plan.slot_numbered(number) {
+                    drop_oneof_siblings(plan, slot, &mut values);
+                    values.push((slot, value));
+                }
+            }
+        }
+        // Stable: what was sent for one field stays in order.
+        values.sort_by_key(|(slot, _)| *slot);
+        Ok(Self { plan, values, depth })
+    }
+
+    /// The values sent for `slot`, in order.
+    pub(super) fn all(&self, slot: usize) -> impl DoubleEndedIterator<Item = Value<'a>> + '_ {
+        let start = self.values.partition_point(|(other, _)| *other < slot);
+        let end = self.values.partition_point(|(other, _)| *other <= slot);
+        self.values[start..end].iter().map(|(_, value)| *value)
+    }
+
+    /// The last value sent for `slot`, which is the one that counts.
+    pub(super) fn last(&self, slot: usize) -> Option<Value<'a>> {
+        self.all(slot).next_back()
+    }
+
+    /// Whether anything was sent for `slot`.
+    pub(super) fn has(&self, slot: usize) -> bool {
+        self.last(slot).is_some()
+    }
+
+    /// The message in `slot`, merged from all its parts.
+    pub(super) fn message(&self, schema: &'a Schema, slot: usize, id: MessageId) -> Result<Self, WireError> {
+        let parts: Vec<_> = self.all(slot).filter_map(Value::bytes).collect();
+        Self::merge(schema, id, parts, self.depth + 1)
+    }
+
+    /// One message of a list, or one entry of a map.
+    pub(super) fn element(
+        &self,
+        schema: &'a Schema,
+        id: MessageId,
+        bytes: &'a [u8],
+    ) -> Result<Self, WireError> {
+        Self::merge(schema, id, [bytes], self.depth + 1)
+    }
+}
+
+/// Of the members of a `oneof` only the last one sent is set.
+fn drop_oneof_siblings(plan: &MessagePlan, slot: usize, values: &mut Vec<(usize, Value<'_>)>) {
+    let field = &plan.fields[slot];
+    if field.oneof.is_some() && matches!(field.shape, Shape::Single { .. }) {
+        values.retain(|(other, _)| *other == slot || plan.fields[*other].oneof != field.oneof);
+    }
+}
+
+// === impl Value ===
+
+impl<'a> Value<'a> {
+    pub(super) fn bytes(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes),
+            Self::Varint(_) | Self::Fixed64(_) | Self::Fixed32(_) => None,
+        }
+    }
+}
+
+// === impl Reader ===
+
+impl<'a> Reader<'a> {
+    /// The next field; a group, which no supported contract has, is skipped.
+    fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, WireError> {
+        while !self.bytes.is_empty() {
+            let (number, wire_type) = self.tag()?;
+            match wire_type {
+                3 => self.skip_group(number)?,
+                4 => return Err(WireError::Group),
+                _ => return Ok(Some((number, self.value(wire_type)?))),
+            }
+        }
+        Ok(None)
+    }
+
+    fn tag(&mut self) -> Result<(u32, u8), WireError> {
+        let tag = self.varint()?;
+        let number = u32::try_from(tag >> 3).ok().filter(|n| (1..=MAX_FIELD_NUMBER).contains(&u64::from(*n)));
+        Ok((number.ok_or(WireError::Tag)?, (tag & 7) as u8))
+    }
+
+    fn value(&mut self, wire_type: u8) -> Result<Value<'a>, WireError> {
+        Ok(match wire_type {
+            0 => Value::Varint(self.varint()?),
+            1 => Value::Fixed64(u64::from_le_bytes(self.array()?)),
+            2 => {
+                let length = usize::try_from(self.varint()?).map_err(|_| WireError::Truncated)?;
+                Value::Bytes(self.take(length)?)
+            }
+            5 => Value::Fixed32(u32::from_le_bytes(self.array()?)),
+            _ => return Err(WireError::Tag),
+        })
+    }
+
+    fn skip_group(&mut self, number: u32) -> Result<(), WireError> {
+        let mut open = vec![number];
+        while let Some(innermost) = open.last() {
+            match self.tag()? {
+                (number, 3) if open.len() < MAX_DEPTH => open.push(number),
+                (_, 3) => return Err(WireError::Depth),
+                (number, 4) if number == *innermost => drop(open.pop()),
+                (_, 4) => return Err(WireError::Group),
+                (_, wire_type) => drop(self.value(wire_type)?),
+            }
+        }
+        Ok(())
+    }
+
+    fn varint(&mut self) -> Result<u64, WireError> {
+        let (value, length) = read_varint(self.bytes)?;
+        self.bytes = &self.bytes[length..];
+        Ok(value)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
+        self.take(N)?.try_into().map_err(|_| WireError::Truncated)
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'a [u8], WireError> {
+        let (taken, rest) = self.bytes.split_at_checked(length).ok_or(WireError::Truncated)?;
+        self.bytes = rest;
+        Ok(taken)
+    }
+}
+
+// === impl Kind ===
+
+impl Kind {
+    pub(super) fn wire_type(&self) -> Type {
+        match self {
+            Self::Scalar(scalar) => scalar.wire_type(),
+            Self::Enum(_) => Type::Varint,
+            Self::Message(_) | Self::WellKnown(_) => Type::Bytes,
+        }
+    }
+}
+
+// === impl Scalar ===
+
+impl Scalar {
+    pub(super) fn wire_type(self) -> Type {
+        match self {
+            Self::Double | Self::Fixed64 | Self::Sfixed64 => Type::Fixed64,
+            Self::Float | Self::Fixed32 | Self::Sfixed32 => Type::Fixed32,
+            Self::String | Self::Bytes => Type::Bytes,
+            Self::Int32
+            | Self::Int64
+            | Self::Uint32
+            | Self::Uint64
+            | Self::Sint32
+            | Self::Sint64
+            | Self::Bool => Type::Varint,
+        }
+    }
+}
+
+/// Calls `visit` with every field of a message.
+pub(super) fn each_field<'a>(
+    bytes: &'a [u8],
+    mut visit: impl FnMut(u32, Value<'a>),
+) -> Result<(), WireError> {
+    let mut reader = Reader { bytes };
+    while let Some((number, value)) = reader.next()? {
+        visit(number, value);
+    }
+    Ok(())
+}
+
+/// The values of a packed list, each laid out as `wire_type`.
+pub(super) fn unpack(bytes: &[u8], wire_type: Type) -> impl Iterator<Item = Result<Value<'_>, WireError>> {
+    let mut reader = Reader { bytes };
+    std::iter::from_fn(move || {
+        if reader.bytes.is_empty() {
+            return None;
+        }
+        let value = reader.value(wire_type as u8);
+        if value.is_err() {
+            reader.bytes = &[];
+        }
+        Some(value)
+    })
+}
+
+fn read_varint(bytes: &[u8]) -> Result<(u64, usize), WireError> {
+    let mut value = 0;
+    for (index, byte) in bytes.iter().take(10).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            return Ok((value, index + 1));
+        }
+    }
+    Err(if bytes.len() < 10 { WireError::Truncated } else { WireError::Varint })
+}
+
+/// Appends a tag.
+#[inline]
+pub(super) fn put_tag(number: u32, wire_type: Type, out: &mut Vec<u8>) {
+    put_varint(u64::from(number << 3 | wire_type as u32), out);
+}
+
+/// Appends a varint.
+#[inline]
+#[allow(clippy::cast_possible_truncation)] // seven bits at a time is the encoding
+pub(super) fn put_varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Appends a length and the bytes.
+#[inline]
+pub(super) fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    put_varint(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
+}
+
+/// Appends a length and what `write` appends, whose length is known only afterwards.
+///
+/// One byte is kept for the length; a longer one moves the content up, in place. So nothing is written
+/// twice for small messages, and there is never a second buffer.
+pub(super) fn put_delimited<E>(
+    out: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    let start = out.len();
+    out.push(0);
+    write(out)?;
+    let length = out.len() - start - 1;
+    let extra = varint_length(length) - 1;
+    if extra > 0 {
+        out.resize(out.len() + extra, 0);
+        out.copy_within(start + 1..start + 1 + length, start + 1 + extra);
+    }
+    write_varint_at(&mut out[start..], length as u64);
+    Ok(())
+}
+
+#[allow(clippy::cast_possible_truncation)] // seven bits at a time is the encoding
+fn write_varint_at(out: &mut [u8], mut value: u64) {
+    for byte in out {
+        *byte = value as u8 & 0x7f;
+        value >>= 7;
+        if value == 0 {
+            return;
+        }
+        *byte |= 0x80;
+    }
+}
+
+fn varint_length(value: usize) -> usize {
+    let bits = usize::BITS - (value | 1).leading_zeros();
+    bits.div_ceil(7) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::convert::Infallible;
+
+    fn fields(bytes: &[u8]) -> Result<Vec<(u32, Value<'_>)>, WireError> {
+        let mut reader = Reader { bytes };
+        std::iter::from_fn(|| reader.next().transpose()).collect()
+    }
+
+    #[test]
+    fn broken_bytes_are_refused() {
+        for (bytes, error) in [
+            (&[0x08][..], WireError::Truncated),
+            (&[0x0a, 5, 1], WireError::Truncated),
+            (&[0x0d, 1, 2, 3], WireError::Truncated),
+            (&[0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1], WireError::Varint),
+            (&[0x00, 1], WireError::Tag),
+            (&[0x0e, 1], WireError::Tag),
+            (&[0x0c], WireError::Group),
+            (&[0x0b, 0x14], WireError::Group),
+            (&[0x0b], WireError::Truncated),
+            (&[0x0b; 200], WireError::Depth),
+        ] {
+            assert_eq!(fields(bytes), Err(error), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_group_is_skipped_with_all_that_is_in_it() {
+        let bytes = [0x0b, 0x10, 1, 0x13, 0x1a, 1, 9, 0x14, 0x0c, 0x18, 7];
+        assert_eq!(fields(&bytes), Ok(vec![(3, Value::Varint(7))]));
+    }
+
+    proptest! {
+        #[test]
+        fn a_varint_is_read_as_it_was_written(value: u64) {
+            let mut out = Vec::new();
+            put_varint(value, &mut out);
+            prop_assert_eq!(read_varint(&out), Ok((value, out.len())));
+        }
+
+        #[test]
+        fn a_delimited_part_has_its_length_before_it(length in 0_usize..40_000) {
+            let mut out = vec![7];
+            let written: Result<(), Infallible> = put_delimited(&mut out, |out| {
+                out.extend((0..length).map(|index| index as u8));
+                Ok(())
+            });
+            prop_assert_eq!(written, Ok(()));
+            let (read, prefix) = read_varint(&out[1..]).unwrap();
+            prop_assert_eq!(read, length as u64);
+            let content: Vec<u8> = (0..length).map(|index| index as u8).collect();
+            prop_assert_eq!(&out[1 + prefix..], &content[..]);
+        }
+
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = fields(&bytes);
+        }
+    }
+}
