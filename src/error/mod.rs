@@ -41,6 +41,13 @@ pub enum Error {
         /// What is wrong with it.
         description: String,
     },
+    /// The call breaks the gRPC protocol, or a limit of it.
+    Protocol {
+        /// The gRPC code.
+        code: Code,
+        /// What is wrong.
+        what: String,
+    },
     /// The time for the call has run out.
     DeadlineExceeded {
         /// The time that there was.
@@ -145,6 +152,7 @@ impl Error {
                 Code::Unavailable
             }
             Self::AnswerTooLarge { .. } => Code::ResourceExhausted,
+            Self::Protocol { code, .. } => *code,
             Self::AnswerUndecodable { .. } | Self::AnswerMismatch { .. } => Code::Internal,
             Self::Answer(answer) => answer.code(),
         }
@@ -158,6 +166,7 @@ impl Error {
             | Self::Streaming
             | Self::MalformedRequest { .. }
             | Self::Unmappable { .. }
+            | Self::Protocol { .. }
             | Self::UrlChanged { .. } => Side::Caller,
             Self::DeadlineExceeded { .. }
             | Self::UpstreamTimeout { .. }
@@ -179,6 +188,8 @@ impl Error {
             Self::Streaming => "STREAMING_NOT_SUPPORTED",
             Self::MalformedRequest { .. } => "REQUEST_MALFORMED",
             Self::Unmappable { .. } | Self::UrlChanged { .. } => "REQUEST_NOT_MAPPABLE",
+            Self::Protocol { code: Code::ResourceExhausted, .. } => "REQUEST_TOO_LARGE",
+            Self::Protocol { .. } => "REQUEST_REFUSED",
             Self::DeadlineExceeded { .. } => "DEADLINE_EXCEEDED",
             Self::UpstreamTimeout { .. } => "UPSTREAM_TIMEOUT",
             Self::Unreachable { .. } => "UPSTREAM_UNREACHABLE",
@@ -199,7 +210,7 @@ impl Error {
                 format!("{} has no google.api.http rule, so there is no REST request for it", call.method)
             }
             Self::Streaming => format!("{} streams, which a REST API cannot", call.method),
-            Self::MalformedRequest { what } => what.clone(),
+            Self::MalformedRequest { what } | Self::Protocol { what, .. } => what.clone(),
             Self::Unmappable { field, description } => format!("{field} {description}"),
             Self::UrlChanged { .. } => {
                 "the request makes a URL that does not survive normalisation".to_owned()
@@ -237,6 +248,7 @@ impl Error {
             | Self::Streaming
             | Self::MalformedRequest { .. }
             | Self::Unmappable { .. }
+            | Self::Protocol { .. }
             | Self::DeadlineExceeded { .. }
             | Self::UpstreamTimeout { .. }
             | Self::AnswerTooLarge { .. } => None,

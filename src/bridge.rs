@@ -1,0 +1,285 @@
+//! The bridge: a gRPC call in, one REST request out, and its answer back.
+//!
+//! The only file that sees both shores, and so the shortest important one: find the method, encode, send,
+//! decode. Everything it hands over is a plain HTTP request or answer, or the bytes of a message.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Instant, SystemTime},
+};
+
+use bytes::{Buf, BufMut, Bytes};
+use http::{Request, Response};
+use prost_reflect::{Kind, MessageDescriptor};
+use tonic::{
+    Code, Status,
+    codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    server::{Grpc, UnaryService},
+};
+use tower::Service;
+
+use crate::{
+    call::{Call, X_REQUEST_ID},
+    config::InboundConfig,
+    contract::{Body, Contract},
+    error::{Answer, Error},
+    fault::Fault,
+    transcode::{Encoded, RequestError, Transcoder},
+    upstream::Upstream,
+};
+
+/// A smaller message gains nothing from compression.
+const MIN_COMPRESSED_BYTES: usize = 1024;
+
+/// A tower service that serves every method of a contract.
+#[derive(Debug, Clone)]
+pub struct Bridge {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    contract: Contract,
+    transcoder: Transcoder,
+    /// gRPC path to index in the contract.
+    methods: HashMap<String, usize>,
+    upstream: Upstream,
+    config: InboundConfig,
+}
+
+/// One call of one method, as tonic wants to see it.
+struct BridgedCall {
+    bridge: Arc<Inner>,
+    method: usize,
+    call: Arc<Call>,
+}
+
+/// Messages are opaque bytes to the gRPC library. Zero bytes are a message too: the empty one.
+#[derive(Debug, Clone, Copy)]
+struct BytesCodec;
+
+type ResponseFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
+
+// === impl Bridge ===
+
+impl Bridge {
+    /// Compiles the contract.
+    ///
+    /// # Errors
+    /// Every field that cannot be transcoded.
+    pub fn new(contract: Contract, upstream: Upstream, config: InboundConfig) -> Result<Self, Vec<Fault>> {
+        let transcoder = Transcoder::compile(&contract)?;
+        let methods = contract.methods().iter().enumerate();
+        let methods = methods.map(|(index, method)| (method.path().to_owned(), index)).collect();
+        Ok(Self { inner: Arc::new(Inner { contract, transcoder, methods, upstream, config }) })
+    }
+}
+
+impl Service<Request<axum::body::Body>> for Bridge {
+    type Response = Response<tonic::body::Body>;
+    type Error = Infallible;
+    type Future = ResponseFuture<Self::Response, Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<axum::body::Body>) -> Self::Future {
+        let bridge = self.inner.clone();
+        Box::pin(async move { Ok(bridge.serve(request).await) })
+    }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    async fn serve(self: Arc<Self>, request: Request<axum::body::Body>) -> Response<tonic::body::Body> {
+        let call = Call::of(request.extensions()).unwrap_or_else(|| {
+            let domain = self.config.error_domain.clone();
+            Arc::new(Call::begin(request.uri().path(), request.headers(), domain))
+        });
+        let method = match self.method(request.uri().path()) {
+            Ok(method) => method,
+            Err(error) => return call.fail(&error).into_http(),
+        };
+        let mut grpc = Grpc::new(BytesCodec)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .max_decoding_message_size(self.config.max_request_bytes);
+        if self.config.compress {
+            grpc = grpc.send_compressed(CompressionEncoding::Gzip);
+        }
+        let response = grpc.unary(BridgedCall { bridge: self, method, call: call.clone() }, request).await;
+        explained(response, &call)
+    }
+
+    fn method(&self, path: &str) -> Result<usize, Error> {
+        let index = *self.methods.get(path).ok_or(Error::UnknownMethod)?;
+        match &self.contract.methods()[index] {
+            method if method.is_streaming() => Err(Error::Streaming),
+            method if method.bindings().is_empty() => Err(Error::Unmapped),
+            _ => Ok(index),
+        }
+    }
+
+    async fn bridge(&self, method: usize, message: &[u8], call: &Call) -> Result<Bytes, Error> {
+        let encoded = self.encode(method, message, call)?;
+        let binding = encoded.binding;
+        let answer = self.send(encoded.request, call).await?;
+        self.decode(method, binding, &answer, call)
+    }
+
+    fn encode(&self, method: usize, message: &[u8], call: &Call) -> Result<Encoded, Error> {
+        let started = Instant::now();
+        let mut encoded = self.transcoder.encode(method, message)?;
+        encoded.request.headers_mut().insert(X_REQUEST_ID, call.request_id.clone());
+        call.note(|record| {
+            record.request = format!("{} {}", encoded.request.method(), encoded.request.uri().path());
+            record.map = started.elapsed();
+        });
+        Ok(encoded)
+    }
+
+    async fn send(&self, request: Request<Bytes>, call: &Call) -> Result<Response<Bytes>, Error> {
+        let started = Instant::now();
+        let answer = self.upstream.send(request).await;
+        call.note(|record| {
+            record.wait = started.elapsed();
+            record.upstream_status = answer.as_ref().ok().map(Response::status);
+        });
+        answer
+    }
+
+    fn decode(
+        &self,
+        method: usize,
+        binding: usize,
+        answer: &Response<Bytes>,
+        call: &Call,
+    ) -> Result<Bytes, Error> {
+        if !answer.status().is_success() {
+            return Err(self.refusal(method, binding, answer, call));
+        }
+        let started = Instant::now();
+        let message = self.transcoder.decode(method, binding, answer.body());
+        call.note(|record| record.transcode = started.elapsed());
+        message.map_err(|mismatch| {
+            let html = answer.body().trim_ascii_start().starts_with(b"<");
+            let what = if html { "it is HTML, not JSON".to_owned() } else { mismatch.to_string() };
+            Error::AnswerMismatch { what, value: mismatch.value }
+        })
+    }
+
+    /// What the API says with an error status, in the words of the contract.
+    fn refusal(&self, method: usize, binding: usize, answer: &Response<Bytes>, call: &Call) -> Error {
+        let method = &self.contract.methods()[method];
+        let output = method.descriptor().output();
+        call.note(|record| record.resource_type = resource_type(&output));
+        let mut answer = Answer::read(answer, SystemTime::now());
+        if let Body::Field(field) = &method.bindings()[binding].body
+            && let Kind::Message(body) = field.kind()
+        {
+            // The API names fields of the body; the caller knows them below the field that is the body.
+            for name in answer.violations_mut().filter(|name| body.get_field_by_name(name).is_some()) {
+                *name = format!("{}.{name}", field.name());
+            }
+        }
+        Error::Answer(Box::new(answer))
+    }
+}
+
+/// The message that the answer wraps, such as `shop.v1.Product` in `GetProductResponse`, else the answer.
+fn resource_type(output: &MessageDescriptor) -> String {
+    let mut fields = output.fields();
+    match (fields.next().map(|field| field.kind()), fields.next()) {
+        (Some(Kind::Message(inner)), None) => inner.full_name().to_owned(),
+        _ => output.full_name().to_owned(),
+    }
+}
+
+/// Gives a refusal by the gRPC library itself the details and the request id that all others have.
+fn explained(mut response: Response<tonic::body::Body>, call: &Call) -> Response<tonic::body::Body> {
+    let refused = Status::from_header_map(response.headers()).filter(|status| status.details().is_empty());
+    if let Some(refused) = refused.filter(|status| status.code() != Code::Ok) {
+        // The library says OUT_OF_RANGE for a message over the limit; other servers agree on this code.
+        let code = if refused.code() == Code::OutOfRange { Code::ResourceExhausted } else { refused.code() };
+        let status = call.fail(&Error::Protocol { code, what: refused.message().to_owned() });
+        // The status was made by us from legal parts; should it not fit, the first one stands.
+        let _ = status.add_header(response.headers_mut());
+    }
+    response
+}
+
+// === impl BridgedCall ===
+
+impl UnaryService<Bytes> for BridgedCall {
+    type Response = Bytes;
+    type Future = ResponseFuture<tonic::Response<Bytes>, Status>;
+
+    fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
+        let (bridge, method, call) = (self.bridge.clone(), self.method, self.call.clone());
+        Box::pin(async move {
+            let message =
+                bridge.bridge(method, request.get_ref(), &call).await.map_err(|error| call.fail(&error))?;
+            call.note(|record| record.code = Some(Code::Ok));
+            let small = message.len() < MIN_COMPRESSED_BYTES;
+            let mut response = tonic::Response::new(message);
+            response.metadata_mut().as_mut().insert(X_REQUEST_ID, call.request_id.clone());
+            if small {
+                response.disable_compression();
+            }
+            Ok(response)
+        })
+    }
+}
+
+// === impl BytesCodec ===
+
+impl Codec for BytesCodec {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl Encoder for BytesCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for BytesCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
+    }
+}
+
+// === impl RequestError ===
+
+impl From<RequestError> for Error {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Malformed(_) => Self::MalformedRequest { what: error.to_string() },
+            RequestError::Unmappable { field, description } => Self::Unmappable { field, description },
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! `demo`: the bridge before the embedded shop API.
+
+use clap::ArgMatches;
+use http::Uri;
+use tokio::net::TcpListener;
+
+use super::{
+    Exit,
+    serve::{bind, block_on, serve, signals},
+    settings::{self, DemoSettings, LogSettings},
+};
+use crate::{
+    config::{Config, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig},
+    demo,
+};
+
+/// Serve an embedded shop API over gRPC, to see how it feels
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    settings: DemoSettings,
+    #[command(flatten)]
+    logs: LogSettings,
+}
+
+pub(super) fn run(args: &Args, matches: &ArgMatches) -> Exit {
+    let (listen, logs) = match settings::both(args.settings.listen(matches), args.logs.resolve(matches)) {
+        Ok(settings) => settings,
+        Err(exit) => return exit,
+    };
+    logs.init();
+    block_on(async move {
+        let (shop, url) = match start_shop().await {
+            Ok(shop) => shop,
+            Err(error) => return Exit::Failed(format!("cannot start the embedded shop API: {error}")),
+        };
+        let shutdown = ShutdownConfig { drain_delay: std::time::Duration::ZERO, ..ShutdownConfig::default() };
+        let config = Config {
+            listen,
+            upstream: UpstreamConfig::new(url.clone()),
+            inbound: InboundConfig::default(),
+            probe: ProbeConfig::default(),
+            shutdown,
+        };
+        let app = match bind(config).await {
+            Ok(app) => app,
+            Err(exit) => return exit,
+        };
+        print!("{}", banner(app.local_addr().port(), &url));
+        let exit = serve(app).await;
+        shop.abort();
+        exit
+    })
+}
+
+async fn start_shop() -> std::io::Result<(tokio::task::JoinHandle<()>, Uri)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let stop = signals(1)?;
+    let shop = tokio::spawn(async move {
+        if let Err(error) = demo::serve(listener, stop).await {
+            tracing::error!(%error, "the embedded shop API has stopped");
+        }
+    });
+    Ok((shop, url.parse().map_err(std::io::Error::other)?))
+}
+
+fn banner(port: u16, shop: &Uri) -> String {
+    let server = format!("grpcurl -plaintext localhost:{port}");
+    let call = |data: &str| {
+        format!("grpcurl -plaintext -d '{data}' localhost:{port} shop.v1.ProductService/GetProduct")
+    };
+    format!(
+        "\nThe shop is open: gRPC on localhost:{port}, before a REST API on {shop}\n\n\
+         Try:\n  \
+         {server} list\n  \
+         {server} shop.v1.ProductService/ListProducts\n  \
+         {one}\n\n\
+         Then see what goes wrong well:\n  \
+         {missing}     # 404: NOT_FOUND\n  \
+         {invalid}    # 422: INVALID_ARGUMENT\n  \
+         {slow}   # too slow: DEADLINE_EXCEEDED after 10 s\n\n\
+         Ctrl-C ends it.\n\n",
+        one = call("{\"id\": 1}"),
+        missing = call("{\"id\": 404}"),
+        invalid = call("{\"id\": -1}"),
+        slow = call(&format!("{{\"id\": {}}}", demo::SLOW_ID)),
+    )
+}

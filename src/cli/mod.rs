@@ -1,0 +1,97 @@
+//! The command line: one file per command.
+
+mod demo;
+mod descriptor;
+mod routes;
+mod serve;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::fault::Fault;
+
+/// A typed gRPC front for a REST API.
+///
+/// A contract (a .proto whose methods carry google.api.http) goes in, a gRPC server comes out: each call is one
+/// request to the REST API, and its JSON answer becomes the protobuf message.
+#[derive(Debug, Parser)]
+#[command(name = "grpc-rest-bridge", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    Demo(demo::Args),
+    Routes(routes::Args),
+    Descriptor(descriptor::Args),
+}
+
+/// How the program ends.
+#[derive(Debug)]
+pub(crate) enum Exit {
+    /// 0: done, or stopped cleanly.
+    Clean,
+    /// 1: it failed while running.
+    Failed(String),
+    /// 2 if a fault stands on the command line, else 78: it cannot start like this.
+    Faults {
+        /// Everything that is wrong.
+        faults: Vec<Fault>,
+        /// Whether one of them is a flag.
+        command_line: bool,
+    },
+}
+
+/// `EX_CONFIG` of `sysexits.h`.
+const EX_CONFIG: u8 = 78;
+const EX_USAGE: u8 = 2;
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    // A command line that cannot be parsed ends here, with code 2; --help and --version with 0.
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let matches = matches.subcommand().map(|(_, matches)| matches).unwrap_or(&matches);
+    let exit = match cli.command {
+        Command::Serve(args) => serve::run(&args, matches),
+        Command::Demo(args) => demo::run(&args, matches),
+        Command::Routes(args) => routes::run(&args),
+        Command::Descriptor(args) => descriptor::run(&args),
+    };
+    exit.report()
+}
+
+// === impl Exit ===
+
+impl Exit {
+    /// Faults of the contract, or of anything else that is no flag.
+    fn config(faults: Vec<Fault>) -> Self {
+        Self::Faults { faults, command_line: false }
+    }
+
+    fn report(self) -> ExitCode {
+        match self {
+            Self::Clean => ExitCode::SUCCESS,
+            Self::Failed(why) => {
+                eprintln!("error: {why}");
+                ExitCode::FAILURE
+            }
+            Self::Faults { faults, command_line } => {
+                eprintln!("error: cannot start, {} to mend:", count(faults.len()));
+                for fault in &faults {
+                    eprintln!("  {}", fault.to_string().replace('\n', "\n  "));
+                }
+                ExitCode::from(if command_line { EX_USAGE } else { EX_CONFIG })
+            }
+        }
+    }
+}
+
+fn count(faults: usize) -> String {
+    if faults == 1 { "1 fault".to_owned() } else { format!("{faults} faults") }
+}

@@ -1,0 +1,58 @@
+//! `routes`: which RPC is which REST request.
+
+use super::Exit;
+use crate::contract::{Binding, Body, Contract, Method};
+
+/// Show which REST request each RPC is
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+pub(super) fn run(_: &Args) -> Exit {
+    print!("{}", table(&Contract::embedded()));
+    Exit::Clean
+}
+
+fn table(contract: &Contract) -> String {
+    let mut rows = vec![["RPC", "VERB", "PATH", "BODY", "ANSWER"].map(str::to_owned)];
+    for method in contract.methods() {
+        rows.extend(method.bindings().iter().map(|binding| row(method, binding)));
+        if method.bindings().is_empty() {
+            rows.push([method.name(), "-", "no google.api.http: UNIMPLEMENTED", "-", "-"].map(str::to_owned));
+        }
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
+    let widths: [usize; 5] = std::array::from_fn(width);
+    let mut table = String::new();
+    for row in &rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        table.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        table.push('\n');
+    }
+    table
+}
+
+fn row(method: &Method, binding: &Binding) -> [String; 5] {
+    let body = match &binding.body {
+        Body::None => "-".to_owned(),
+        Body::Whole => "*".to_owned(),
+        Body::Field(field) => field.name().to_owned(),
+    };
+    let answer = binding.response_body.as_ref().map_or("*".to_owned(), |field| field.name().to_owned());
+    let (name, verb) = (method.name().to_owned(), binding.verb.to_string());
+    [name, verb, binding.template.to_string(), body, answer]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_shows_every_rpc_with_its_request() {
+        assert_eq!(
+            table(&Contract::embedded()),
+            "RPC                                  VERB  PATH            BODY  ANSWER\n\
+             shop.v1.ProductService/ListProducts  GET   /products       -     *\n\
+             shop.v1.ProductService/GetProduct    GET   /products/{id}  -     *\n"
+        );
+    }
+}

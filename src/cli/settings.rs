@@ -1,0 +1,504 @@
+//! Flags and variables, and how they become typed settings.
+//!
+//! Each setting is a flag and a variable `BRIDGE_…`; the flag wins. Values are parsed here, not by clap, so
+//! that all faults of a start are told at once, each with the flag or the variable that it came from.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytesize::ByteSize;
+use clap::{ArgMatches, parser::ValueSource};
+use http::{HeaderValue, Uri, uri::PathAndQuery};
+use tracing_subscriber::filter::Targets;
+
+use super::Exit;
+use crate::{
+    config::{Config, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig},
+    fault::Fault,
+    telemetry::{self, LogFormat},
+};
+
+/// The port where nothing else is said.
+const DEFAULT_PORT: u16 = 50051;
+
+/// The settings of `serve`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ServeSettings {
+    /// The REST API: http or https, host, port, and a path prefix if it has one
+    #[arg(long, env = "BRIDGE_UPSTREAM", value_name = "URL", help_heading = "Upstream")]
+    upstream: Option<String>,
+    /// Address and port to listen on; port 0 takes a free one [default: 0.0.0.0:$PORT, else 0.0.0.0:50051]
+    #[arg(long, env = "BRIDGE_LISTEN", value_name = "ADDR")]
+    listen: Option<String>,
+    /// The port where --listen is not given, as Cloud Run sets it
+    #[arg(long, env = "PORT", value_name = "PORT", hide = true)]
+    port: Option<String>,
+
+    /// The Host header, for an API that does not know itself by the name in its URL
+    #[arg(long, env = "BRIDGE_UPSTREAM_HOST", value_name = "HOST", help_heading = "Upstream")]
+    upstream_host: Option<String>,
+    /// The X-Forwarded-Proto header (http, https), for an API that redirects plain HTTP (Rails: force_ssl)
+    #[arg(long, env = "BRIDGE_UPSTREAM_FORWARDED_PROTO", value_name = "PROTO", help_heading = "Upstream")]
+    upstream_forwarded_proto: Option<String>,
+    /// How long to wait for a connection
+    #[arg(
+        long,
+        env = "BRIDGE_CONNECT_TIMEOUT",
+        value_name = "TIME",
+        default_value = "2s",
+        help_heading = "Upstream"
+    )]
+    connect_timeout: String,
+    /// How long one request may take, whatever deadline its caller names
+    #[arg(
+        long,
+        env = "BRIDGE_UPSTREAM_TIMEOUT",
+        value_name = "TIME",
+        default_value = "30s",
+        help_heading = "Upstream"
+    )]
+    upstream_timeout: String,
+    /// How long an idle connection is kept; must be less than the API keeps it (Puma: 20s)
+    #[arg(
+        long,
+        env = "BRIDGE_POOL_IDLE_TIMEOUT",
+        value_name = "TIME",
+        default_value = "15s",
+        help_heading = "Upstream"
+    )]
+    pool_idle_timeout: String,
+    /// The largest answer, decompressed
+    #[arg(
+        long,
+        env = "BRIDGE_MAX_RESPONSE_BYTES",
+        value_name = "SIZE",
+        default_value = "64MiB",
+        help_heading = "Upstream"
+    )]
+    max_response_bytes: String,
+
+    /// The deadline of a call whose caller names none
+    #[arg(
+        long,
+        env = "BRIDGE_DEFAULT_DEADLINE",
+        value_name = "TIME",
+        default_value = "10s",
+        help_heading = "Callers"
+    )]
+    default_deadline: String,
+    /// The largest request message, decompressed
+    #[arg(
+        long,
+        env = "BRIDGE_MAX_REQUEST_BYTES",
+        value_name = "SIZE",
+        default_value = "4MiB",
+        help_heading = "Callers"
+    )]
+    max_request_bytes: String,
+    /// The largest request metadata
+    #[arg(
+        long,
+        env = "BRIDGE_MAX_METADATA_BYTES",
+        value_name = "SIZE",
+        default_value = "64KiB",
+        help_heading = "Callers"
+    )]
+    max_metadata_bytes: String,
+    /// Compress answers for callers that accept gzip (gzip, none)
+    #[arg(
+        long,
+        env = "BRIDGE_RESPONSE_COMPRESSION",
+        value_name = "HOW",
+        default_value = "gzip",
+        help_heading = "Callers"
+    )]
+    response_compression: String,
+    /// The domain of google.rpc.ErrorInfo in errors
+    #[arg(
+        long,
+        env = "BRIDGE_ERROR_DOMAIN",
+        value_name = "NAME",
+        default_value = "grpc-rest-bridge",
+        help_heading = "Callers"
+    )]
+    error_domain: String,
+
+    /// The path below the upstream URL that tells whether the API lives; any answer below 500 is yes
+    #[arg(
+        long,
+        env = "BRIDGE_PROBE_PATH",
+        value_name = "PATH",
+        default_value = "",
+        help_heading = "Health",
+        hide_default_value = true
+    )]
+    probe_path: String,
+    /// The pause between two probes
+    #[arg(
+        long,
+        env = "BRIDGE_PROBE_INTERVAL",
+        value_name = "TIME",
+        default_value = "5s",
+        help_heading = "Health"
+    )]
+    probe_interval: String,
+    /// How long to wait for the answer of a probe
+    #[arg(
+        long,
+        env = "BRIDGE_PROBE_TIMEOUT",
+        value_name = "TIME",
+        default_value = "2s",
+        help_heading = "Health"
+    )]
+    probe_timeout: String,
+    /// How many probes in a row must fail for NOT_SERVING
+    #[arg(
+        long,
+        env = "BRIDGE_PROBE_FAILURES",
+        value_name = "COUNT",
+        default_value = "2",
+        help_heading = "Health"
+    )]
+    probe_failures: String,
+
+    /// How long to go on serving as NOT_SERVING after the stop signal
+    #[arg(
+        long,
+        env = "BRIDGE_DRAIN_DELAY",
+        value_name = "TIME",
+        default_value = "1s",
+        help_heading = "Stopping"
+    )]
+    drain_delay: String,
+    /// When to give up on running calls after the stop signal
+    #[arg(
+        long,
+        env = "BRIDGE_SHUTDOWN_TIMEOUT",
+        value_name = "TIME",
+        default_value = "8s",
+        help_heading = "Stopping"
+    )]
+    shutdown_timeout: String,
+}
+
+/// The settings of `demo`.
+#[derive(Debug, clap::Args)]
+pub(super) struct DemoSettings {
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, env = "BRIDGE_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:50051")]
+    listen: String,
+}
+
+/// The settings of the logs.
+#[derive(Debug, clap::Args)]
+pub(super) struct LogSettings {
+    /// Levels (error, warn, info, debug, trace), also by target: info,access=warn leaves out the lines of calls
+    #[arg(
+        long,
+        env = "BRIDGE_LOG_LEVEL",
+        value_name = "LEVELS",
+        default_value = "info",
+        help_heading = "Logs"
+    )]
+    log_level: String,
+    /// auto is text on a terminal and JSON elsewhere (auto, text, json)
+    #[arg(
+        long,
+        env = "BRIDGE_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "auto",
+        help_heading = "Logs"
+    )]
+    log_format: String,
+}
+
+/// How to log.
+#[derive(Debug)]
+pub(super) struct Logs {
+    levels: Targets,
+    format: LogFormat,
+}
+
+/// What is wrong with settings, and whether a flag is among them.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    faults: Vec<Fault>,
+    command_line: bool,
+}
+
+/// Reads settings and gathers what is wrong with them.
+struct Reader<'a> {
+    matches: &'a ArgMatches,
+    faults: Faults,
+}
+
+// === impl ServeSettings ===
+
+impl ServeSettings {
+    /// The typed settings.
+    pub(super) fn config(&self, matches: &ArgMatches) -> Result<Config, Faults> {
+        let mut read = Reader { matches, faults: Faults::default() };
+        let upstream = self.upstream(&mut read);
+        let config = (
+            self.listen(&mut read),
+            self.inbound(&mut read),
+            self.probe(&mut read),
+            self.shutdown(&mut read),
+        );
+        match (upstream, config) {
+            (Some(upstream), (Some(listen), Some(inbound), Some(probe), Some(shutdown)))
+                if read.faults.faults.is_empty() =>
+            {
+                Ok(Config { listen, upstream, inbound, probe, shutdown })
+            }
+            _ => Err(read.faults),
+        }
+    }
+
+    fn listen(&self, read: &mut Reader<'_>) -> Option<SocketAddr> {
+        match (&self.listen, &self.port) {
+            (Some(listen), _) => read.value("listen", listen, ADDRESS, address),
+            (None, Some(port)) => {
+                let port =
+                    read.value("port", port, "write a number from 0 to 65535", |text| text.parse().ok())?;
+                Some(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port))
+            }
+            (None, None) => Some(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), DEFAULT_PORT)),
+        }
+    }
+
+    fn upstream(&self, read: &mut Reader<'_>) -> Option<UpstreamConfig> {
+        let url = match &self.upstream {
+            Some(url) => read.url("upstream", url),
+            None => {
+                read.missing("upstream", "name the REST API, such as --upstream http://shop-api:3000");
+                None
+            }
+        };
+        let header = "write a header value of visible ASCII";
+        let host = read.optional("upstream_host", self.upstream_host.as_deref(), header, header_value);
+        let proto = self.upstream_forwarded_proto.as_deref();
+        let proto = read.optional("upstream_forwarded_proto", proto, "write http or https", |text| {
+            matches!(text, "http" | "https").then(|| header_value(text)).flatten()
+        });
+        let connect_timeout = read.time("connect_timeout", &self.connect_timeout);
+        let timeout = read.time("upstream_timeout", &self.upstream_timeout);
+        let pool_idle_timeout = read.time("pool_idle_timeout", &self.pool_idle_timeout);
+        let max_response_bytes = read.size("max_response_bytes", &self.max_response_bytes);
+        Some(UpstreamConfig {
+            host,
+            forwarded_proto: proto,
+            connect_timeout: connect_timeout?,
+            timeout: timeout?,
+            pool_idle_timeout: pool_idle_timeout?,
+            max_response_bytes: max_response_bytes?,
+            ..UpstreamConfig::new(url?)
+        })
+    }
+
+    fn inbound(&self, read: &mut Reader<'_>) -> Option<InboundConfig> {
+        let default_deadline = read.time("default_deadline", &self.default_deadline);
+        let max_request_bytes = read.size("max_request_bytes", &self.max_request_bytes);
+        let max_metadata_bytes = read.size("max_metadata_bytes", &self.max_metadata_bytes);
+        let compress =
+            read.value("response_compression", &self.response_compression, "write gzip or none", |text| {
+                match text {
+                    "gzip" => Some(true),
+                    "none" => Some(false),
+                    _ => None,
+                }
+            });
+        let domain = "write a name of visible ASCII, such as shop.example.com";
+        let error_domain = read.value("error_domain", &self.error_domain, domain, |text| {
+            (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| Arc::from(text))
+        });
+        Some(InboundConfig {
+            default_deadline: default_deadline?,
+            max_request_bytes: max_request_bytes?,
+            max_metadata_bytes: u32::try_from(max_metadata_bytes?).unwrap_or(u32::MAX),
+            compress: compress?,
+            error_domain: error_domain?,
+        })
+    }
+
+    fn probe(&self, read: &mut Reader<'_>) -> Option<ProbeConfig> {
+        let path = read.value(
+            "probe_path",
+            &self.probe_path,
+            "write a path that begins with /, such as /up",
+            |text| {
+                let path = PathAndQuery::from_str(text).is_ok() && text.starts_with('/');
+                (text.is_empty() || path).then(|| text.to_owned())
+            },
+        );
+        let interval = read.time("probe_interval", &self.probe_interval);
+        let timeout = read.time("probe_timeout", &self.probe_timeout);
+        let failures = read.value("probe_failures", &self.probe_failures, "write a number from 1", |text| {
+            text.parse().ok().filter(|failures| *failures > 0)
+        });
+        Some(ProbeConfig { path: path?, interval: interval?, timeout: timeout?, failures: failures? })
+    }
+
+    fn shutdown(&self, read: &mut Reader<'_>) -> Option<ShutdownConfig> {
+        let drain_delay =
+            read.value("drain_delay", &self.drain_delay, TIME, |text| humantime::parse_duration(text).ok());
+        let timeout = read.time("shutdown_timeout", &self.shutdown_timeout);
+        Some(ShutdownConfig { drain_delay: drain_delay?, timeout: timeout? })
+    }
+}
+
+// === impl DemoSettings ===
+
+impl DemoSettings {
+    /// Where to listen.
+    pub(super) fn listen(&self, matches: &ArgMatches) -> Result<SocketAddr, Faults> {
+        let mut read = Reader { matches, faults: Faults::default() };
+        read.value("listen", &self.listen, ADDRESS, address).ok_or(read.faults)
+    }
+}
+
+// === impl LogSettings ===
+
+impl LogSettings {
+    /// The typed settings.
+    pub(super) fn resolve(&self, matches: &ArgMatches) -> Result<Logs, Faults> {
+        let mut read = Reader { matches, faults: Faults::default() };
+        let levels = "write a level (error, warn, info, debug, trace, off) or target=level, joined by commas";
+        let levels = read.value("log_level", &self.log_level, levels, |text| text.parse().ok());
+        let format =
+            read.value("log_format", &self.log_format, "write auto, text or json", |text| match text {
+                "auto" => Some(LogFormat::Auto),
+                "text" => Some(LogFormat::Text),
+                "json" => Some(LogFormat::Json),
+                _ => None,
+            });
+        match (levels, format) {
+            (Some(levels), Some(format)) => Ok(Logs { levels, format }),
+            _ => Err(read.faults),
+        }
+    }
+}
+
+// === impl Logs ===
+
+impl Logs {
+    pub(super) fn init(self) {
+        telemetry::init(self.levels, self.format);
+    }
+}
+
+/// Both settings, or the faults of both.
+pub(super) fn both<A, B>(one: Result<A, Faults>, other: Result<B, Faults>) -> Result<(A, B), Exit> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (one, other) => {
+            let mut all = one.err().unwrap_or_default();
+            let other = other.err().unwrap_or_default();
+            all.faults.extend(other.faults);
+            Err(Exit::Faults { faults: all.faults, command_line: all.command_line || other.command_line })
+        }
+    }
+}
+
+// === impl Reader ===
+
+const ADDRESS: &str = "write ADDRESS:PORT, such as 127.0.0.1:50051 or [::]:50051";
+const TIME: &str = "write a number with its unit, such as 500ms, 10s or 2m";
+
+impl Reader<'_> {
+    /// The value that `parse` reads, or a fault with `mend`.
+    fn value<T>(
+        &mut self,
+        id: &str,
+        text: &str,
+        mend: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let value = parse(text);
+        if value.is_none() {
+            self.fault(id, format!("{text:?} is not valid"), mend);
+        }
+        value
+    }
+
+    fn optional<T>(
+        &mut self,
+        id: &str,
+        text: Option<&str>,
+        mend: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        self.value(id, text?, mend, parse)
+    }
+
+    /// A time of more than nothing.
+    fn time(&mut self, id: &str, text: &str) -> Option<Duration> {
+        self.value(id, text, TIME, |text| humantime::parse_duration(text).ok().filter(|time| !time.is_zero()))
+    }
+
+    fn size(&mut self, id: &str, text: &str) -> Option<usize> {
+        self.value(id, text, "write a size of at least 1 byte, such as 65536, 64KiB or 4MiB", |text| {
+            let size = text.parse::<ByteSize>().ok()?.as_u64();
+            usize::try_from(size).ok().filter(|size| *size > 0)
+        })
+    }
+
+    /// A base URL; what cannot be kept secret or has no meaning in one is refused.
+    fn url(&mut self, id: &str, text: &str) -> Option<Uri> {
+        let mend = "write http://HOST[:PORT][/PREFIX], such as http://shop-api:3000";
+        let url: Uri = self.value(id, text, mend, |text| text.parse().ok())?;
+        let complaint = match (url.scheme_str(), url.authority()) {
+            (Some("http" | "https"), Some(authority)) if !authority.as_str().contains('@') => {
+                if url.query().is_some() || text.contains('#') {
+                    "has a query or a fragment"
+                } else {
+                    return Some(url);
+                }
+            }
+            (Some("http" | "https"), Some(_)) => "has a user name or password in it",
+            (Some("http" | "https"), None) | (None, _) => "is no absolute URL",
+            (Some(_), _) => "is neither http nor https",
+        };
+        // A URL with a password in it is not printed again.
+        let shown = if text.contains('@') { "the URL".to_owned() } else { format!("{text:?}") };
+        self.fault(id, format!("{shown} {complaint}"), mend);
+        None
+    }
+
+    fn missing(&mut self, id: &str, mend: &str) {
+        let place = format!("{} or {}", flag(id), variable(id));
+        self.faults.faults.push(Fault::new(place, "is missing", mend));
+        self.faults.command_line = true;
+    }
+
+    fn fault(&mut self, id: &str, what: String, mend: &str) {
+        let from_variable = self.matches.value_source(id) == Some(ValueSource::EnvVariable);
+        let place = if from_variable { variable(id) } else { flag(id) };
+        self.faults.command_line |= !from_variable;
+        self.faults.faults.push(Fault::new(place, what, mend));
+    }
+}
+
+fn flag(id: &str) -> String {
+    format!("--{}", id.replace('_', "-"))
+}
+
+fn variable(id: &str) -> String {
+    if id == "port" { "PORT".to_owned() } else { format!("BRIDGE_{}", id.to_ascii_uppercase()) }
+}
+
+/// `localhost` is taken for what it is on every machine.
+fn address(text: &str) -> Option<SocketAddr> {
+    match text.strip_prefix("localhost:") {
+        Some(port) => Some(SocketAddr::new(IpAddr::from(Ipv4Addr::LOCALHOST), port.parse().ok()?)),
+        None => text.parse().ok(),
+    }
+}
+
+fn header_value(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(text).ok().filter(|value| !value.is_empty())
+}

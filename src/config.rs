@@ -1,0 +1,146 @@
+//! Every setting, one struct per concern, each with its unit, its default and what goes wrong beyond it.
+//!
+//! These are plain typed values: which flag or variable they come from is known to `cli/settings.rs`.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use http::{HeaderValue, Uri};
+
+/// Everything that serving needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The API behind.
+    pub upstream: UpstreamConfig,
+    /// What a caller may ask.
+    pub inbound: InboundConfig,
+    /// How the health of the API is found out.
+    pub probe: ProbeConfig,
+    /// How to stop.
+    pub shutdown: ShutdownConfig,
+}
+
+/// The API behind the bridge and how to talk to it.
+#[derive(Debug, Clone)]
+pub struct UpstreamConfig {
+    /// The base URL: `http` or `https`, a host, and perhaps a port and a path prefix.
+    pub url: Uri,
+    /// The `Host` header, for an API that does not know itself by the name in the URL.
+    pub host: Option<HeaderValue>,
+    /// The `X-Forwarded-Proto` header, for an API that redirects plain HTTP to https.
+    pub forwarded_proto: Option<HeaderValue>,
+    /// How long to wait for a connection. Too short: a busy network looks like a dead API.
+    pub connect_timeout: Duration,
+    /// How long one request may take, the body included; no caller's deadline is longer.
+    pub timeout: Duration,
+    /// How long an idle connection is kept. It must stay under the API's own keep-alive (Puma: 20 s up to
+    /// version 6), or requests are sent into connections that the API is just closing.
+    pub pool_idle_timeout: Duration,
+    /// The largest answer, in bytes after decompression; memory per call follows it.
+    pub max_response_bytes: usize,
+}
+
+/// What a caller may ask.
+#[derive(Debug, Clone)]
+pub struct InboundConfig {
+    /// The deadline of a call whose caller names none. API Gateway gives up after 15 s.
+    pub default_deadline: Duration,
+    /// The largest request message, in bytes after decompression.
+    pub max_request_bytes: usize,
+    /// The largest request metadata, in bytes. Gateways add long tokens.
+    pub max_metadata_bytes: u32,
+    /// Whether answers are compressed for callers that accept gzip.
+    pub compress: bool,
+    /// The `domain` of `google.rpc.ErrorInfo`.
+    pub error_domain: Arc<str>,
+}
+
+/// How the health of the API is found out.
+#[derive(Debug, Clone)]
+pub struct ProbeConfig {
+    /// The path below the base URL; empty is the base URL itself.
+    pub path: String,
+    /// The pause between two probes.
+    pub interval: Duration,
+    /// How long to wait for the answer.
+    pub timeout: Duration,
+    /// How many probes in a row must fail before the health changes to NOT_SERVING.
+    pub failures: u32,
+}
+
+/// How to stop.
+#[derive(Debug, Clone)]
+pub struct ShutdownConfig {
+    /// How long to go on serving as NOT_SERVING, so that balancers take notice.
+    pub drain_delay: Duration,
+    /// When to give up on calls that still run, counted from the signal.
+    pub timeout: Duration,
+}
+
+/// Under the 15 s after which API Gateway gives up.
+pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
+/// Under the 20 s after which Puma closes an idle connection.
+pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Under the 10 s after which Cloud Run kills the process.
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(8);
+/// What gRPC servers commonly take.
+pub const MAX_REQUEST_BYTES: usize = 4 * 1024 * 1024;
+/// Lists of a hundred thousand products, and no more.
+pub const MAX_RESPONSE_BYTES: usize = 64 * 1024 * 1024;
+/// API Gateway forwards up to 60 KB.
+pub const MAX_METADATA_BYTES: u32 = 64 * 1024;
+/// The `domain` of errors where none is configured.
+pub const ERROR_DOMAIN: &str = "grpc-rest-bridge";
+
+// === impl UpstreamConfig ===
+
+impl UpstreamConfig {
+    /// The defaults for the API at `url`.
+    pub fn new(url: Uri) -> Self {
+        Self {
+            url,
+            host: None,
+            forwarded_proto: None,
+            connect_timeout: Duration::from_secs(2),
+            timeout: Duration::from_secs(30),
+            pool_idle_timeout: POOL_IDLE_TIMEOUT,
+            max_response_bytes: MAX_RESPONSE_BYTES,
+        }
+    }
+}
+
+// === impl InboundConfig ===
+
+impl Default for InboundConfig {
+    fn default() -> Self {
+        Self {
+            default_deadline: DEFAULT_DEADLINE,
+            max_request_bytes: MAX_REQUEST_BYTES,
+            max_metadata_bytes: MAX_METADATA_BYTES,
+            compress: true,
+            error_domain: ERROR_DOMAIN.into(),
+        }
+    }
+}
+
+// === impl ProbeConfig ===
+
+impl Default for ProbeConfig {
+    fn default() -> Self {
+        Self {
+            path: String::new(),
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(2),
+            failures: 2,
+        }
+    }
+}
+
+// === impl ShutdownConfig ===
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        Self { drain_delay: Duration::from_secs(1), timeout: SHUTDOWN_TIMEOUT }
+    }
+}

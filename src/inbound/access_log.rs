@@ -1,0 +1,161 @@
+//! Begins the [`Call`] of every request, and writes one line when it ends.
+//!
+//! A call whose caller goes away ends too: its future is dropped, and the line says CANCELLED.
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::body::Body;
+use http::{HeaderMap, Request, Response, header};
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+use tracing::Level;
+
+use super::ResponseFuture;
+use crate::{
+    call::{Call, Record},
+    error::{Side, status::code_name},
+};
+
+/// The target of the lines, to be turned up or down by itself.
+const TARGET: &str = "access";
+/// Calls that probes make all day; their lines are for debugging only.
+const HEALTH: &str = "grpc.health.v1.Health/";
+
+/// Makes [`AccessLog`].
+#[derive(Debug, Clone)]
+pub struct AccessLogLayer {
+    domain: Arc<str>,
+}
+
+/// Gives each request its [`Call`].
+#[derive(Debug, Clone)]
+pub struct AccessLog<S> {
+    inner: S,
+    domain: Arc<str>,
+}
+
+/// Writes the line when it is dropped, however the call ended.
+struct Line {
+    call: Arc<Call>,
+    user_agent: String,
+}
+
+// === impl AccessLogLayer ===
+
+impl AccessLogLayer {
+    /// `domain` is the domain of the errors that calls end with.
+    pub fn new(domain: Arc<str>) -> Self {
+        Self { domain }
+    }
+}
+
+impl<S> Layer<S> for AccessLogLayer {
+    type Service = AccessLog<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        AccessLog { inner, domain: self.domain.clone() }
+    }
+}
+
+// === impl AccessLog ===
+
+impl<S> Service<Request<Body>> for AccessLog<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let call = Arc::new(Call::begin(request.uri().path(), request.headers(), self.domain.clone()));
+        request.extensions_mut().insert(call.clone());
+        let line = Line { call, user_agent: user_agent(request.headers()) };
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let response = answer.await?;
+            line.call.note(|record| {
+                record.code.get_or_insert_with(|| code(&response));
+            });
+            Ok(response)
+        })
+    }
+}
+
+/// The code of an answer that is not the bridge's: errors stand in its head, all else is a success.
+fn code(response: &Response<Body>) -> Code {
+    Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code())
+}
+
+fn user_agent(headers: &HeaderMap) -> String {
+    let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    agent.unwrap_or_default().to_owned()
+}
+
+// === impl Line ===
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let record = self.call.record();
+        match (level(&self.call.method, &record), &record.failure) {
+            (Level::ERROR, _) => self.write_error(&record),
+            (Level::WARN, _) => self.write_warn(&record),
+            (Level::INFO, _) => self.write_info(&record),
+            _ => self.write_debug(&record),
+        }
+    }
+}
+
+/// The level of a line: an error is something that an operator has to mend.
+fn level(method: &str, record: &Record) -> Level {
+    match record.failure.as_ref().map(|failure| failure.side) {
+        _ if method.starts_with(HEALTH) => Level::DEBUG,
+        Some(Side::Bridge) => Level::ERROR,
+        Some(Side::Upstream) => Level::WARN,
+        Some(Side::Caller) | None => Level::INFO,
+    }
+}
+
+/// `tracing` wants the level of an event at compile time, so there is one function a level.
+macro_rules! write_at {
+    ($name:ident, $level:expr) => {
+        fn $name(&self, record: &Record) {
+            let code = code_name(record.code.unwrap_or(Code::Cancelled));
+            let micros = |duration: std::time::Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+            let latency = self.call.started.elapsed();
+            tracing::event!(
+                target: TARGET,
+                $level,
+                method = self.call.method,
+                code,
+                upstream_status = record.upstream_status.map(|status| status.as_u16()),
+                request_id = self.call.request_id.to_str().unwrap_or_default(),
+                latency_us = micros(latency),
+                map_us = micros(record.map),
+                wait_us = micros(record.wait),
+                transcode_us = micros(record.transcode),
+                user_agent = self.user_agent,
+                error = record.failure.as_ref().map(|failure| failure.message.as_str()),
+                detail = record.failure.as_ref().and_then(|failure| failure.detail.as_deref()),
+                "{} {code}",
+                self.call.method,
+            );
+        }
+    };
+}
+
+impl Line {
+    write_at!(write_error, Level::ERROR);
+    write_at!(write_warn, Level::WARN);
+    write_at!(write_info, Level::INFO);
+    write_at!(write_debug, Level::DEBUG);
+}

@@ -1,0 +1,18 @@
+//! What is asked of a caller before work starts: tower layers that answer themselves or pass on.
+//!
+//! They all have the same shape (`XLayer` makes `X` around an `inner`), speak the body type of axum, which
+//! tonic's router is built on, and never fail: what goes wrong is an answer. Their order, with the reasons,
+//! stands in `app.rs`.
+
+mod access_log;
+mod content_type;
+mod deadline;
+
+use std::{convert::Infallible, future::Future, pin::Pin};
+
+use axum::body::Body;
+use http::Response;
+
+pub use self::{access_log::AccessLogLayer, content_type::ContentTypeLayer, deadline::DeadlineLayer};
+
+type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;

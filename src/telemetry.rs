@@ -1,0 +1,158 @@
+//! Logs: readable on a terminal, one JSON object a line elsewhere, in the fields of Cloud Logging.
+
+use std::{
+    fmt,
+    io::{self, IsTerminal},
+    time::SystemTime,
+};
+
+use serde_json::{Map, Value};
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    Layer,
+    filter::Targets,
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
+    layer::SubscriberExt,
+    registry::LookupSpan,
+    util::SubscriberInitExt,
+};
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// For people.
+    Text,
+    /// For Cloud Logging and its like.
+    Json,
+}
+
+/// Writes the logs of the process to standard output from now on. `levels` may name targets, such as
+/// `info,access=warn`.
+pub fn init(levels: Targets, format: LogFormat) {
+    let terminal = io::stdout().is_terminal();
+    let layer = tracing_subscriber::fmt::layer();
+    let layer = if format == LogFormat::Json || (format == LogFormat::Auto && !terminal) {
+        layer.event_format(CloudLogging).boxed()
+    } else {
+        layer.compact().with_ansi(terminal).boxed()
+    };
+    // A process that has a subscriber already (a test) keeps it.
+    let _ = tracing_subscriber::registry().with(layer.with_filter(levels)).try_init();
+}
+
+/// One JSON object a line: <https://cloud.google.com/logging/docs/structured-logging>.
+struct CloudLogging;
+
+#[derive(Default)]
+struct Fields(Map<String, Value>);
+
+// === impl CloudLogging ===
+
+impl<S, N> FormatEvent<S, N> for CloudLogging
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let Fields(mut line) = fields;
+        let metadata = event.metadata();
+        line.insert("severity".to_owned(), severity(*metadata.level()).into());
+        line.insert(
+            "time".to_owned(),
+            humantime::format_rfc3339_micros(SystemTime::now()).to_string().into(),
+        );
+        line.insert("target".to_owned(), metadata.target().into());
+        writeln!(writer, "{}", Value::Object(line))
+    }
+}
+
+fn severity(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "ERROR",
+        Level::WARN => "WARNING",
+        Level::INFO => "INFO",
+        _ => "DEBUG",
+    }
+}
+
+// === impl Fields ===
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.insert(field.name().to_owned(), format!("{value:?}").into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_is_one_json_object_in_the_fields_of_cloud_logging() {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let layer =
+            tracing_subscriber::fmt::layer().event_format(CloudLogging).with_writer(move || writer.clone());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            tracing::warn!(target: "access", method = "a.B/C", wait_us = 7_u64, "line\none \"two\"");
+        });
+        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.matches('\n').count(), 1, "{text}");
+        let mut line: Map<String, Value> = serde_json::from_str(&text).unwrap();
+        let time = line.remove("time").unwrap();
+        assert!(humantime::parse_rfc3339(time.as_str().unwrap()).is_ok(), "{time}");
+        assert_eq!(
+            Value::Object(line),
+            serde_json::json!({
+                "severity": "WARNING", "target": "access", "method": "a.B/C", "wait_us": 7, "message": "line\none \"two\""
+            })
+        );
+    }
+}
