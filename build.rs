@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     compiler.include_source_info(true).include_imports(true);
     compiler.open_files(FILES)?;
 
+    #[allow(clippy::disallowed_methods)] // this is how cargo speaks to build scripts
     let out = PathBuf::from(env::var("OUT_DIR")?);
     // Encoded by the compiler itself: a round through `prost_types` would drop the annotations.
     fs::write(out.join("shop.v1.binpb"), compiler.encode_file_descriptor_set())?;

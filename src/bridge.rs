@@ -139,7 +139,7 @@ impl Inner {
         encoded.request.headers_mut().insert(X_REQUEST_ID, call.request_id.clone());
         call.note(|record| {
             record.request = format!("{} {}", encoded.request.method(), encoded.request.uri().path());
-            record.map = started.elapsed();
+            record.map = Some(started.elapsed());
         });
         Ok(encoded)
     }
@@ -148,7 +148,7 @@ impl Inner {
         let started = Instant::now();
         let answer = self.upstream.send(request).await;
         call.note(|record| {
-            record.wait = started.elapsed();
+            record.wait = Some(started.elapsed());
             record.upstream_status = answer.as_ref().ok().map(Response::status);
         });
         answer
@@ -166,7 +166,7 @@ impl Inner {
         }
         let started = Instant::now();
         let message = self.transcoder.decode(method, binding, answer.body());
-        call.note(|record| record.transcode = started.elapsed());
+        call.note(|record| record.transcode = Some(started.elapsed()));
         message.map_err(|mismatch| {
             let html = answer.body().trim_ascii_start().starts_with(b"<");
             let what = if html { "it is HTML, not JSON".to_owned() } else { mismatch.to_string() };

@@ -40,11 +40,11 @@ pub struct Record {
     /// What the API answered.
     pub upstream_status: Option<StatusCode>,
     /// The time to make the REST request.
-    pub map: Duration,
+    pub map: Option<Duration>,
     /// The time until its answer was complete.
-    pub wait: Duration,
+    pub wait: Option<Duration>,
     /// The time to turn the answer into the message.
-    pub transcode: Duration,
+    pub transcode: Option<Duration>,
     /// Why it failed.
     pub failure: Option<Failure>,
 }

@@ -1,4 +1,47 @@
-//! grpc-rest-bridge
+//! A typed, safe, fast gRPC front for a REST API: a contract goes in, a gRPC server comes out.
+//!
+//! A contract is a `.proto` whose methods carry `google.api.http`. Nothing here is about products: the
+//! [`shop`] is the contract that is compiled in, and [`demo`] an API to try it on.
+//!
+//! # The life of a request
+//!
+//! 1. [`app`] accepts the connection and holds the list of everything that a request meets.
+//! 2. [`inbound`] refuses what is no gRPC, begins the [`call`] (its id, and at its end its log line), and sets
+//!    the [`deadline`]. [`health`] and reflection answer beside the contract.
+//! 3. [`bridge`] finds the method and leads the call over:
+//!     - [`transcode`] reads the request message and says it as a REST request, by the plans that were
+//!       compiled from the [`contract`] at start;
+//!     - [`upstream`] sends it to the API and gives the answer, or tells why there is none;
+//!     - [`transcode`] writes the JSON of the answer straight into the wire format of the response message.
+//! 4. Whatever goes wrong is an [`error`], which knows whose fault it is and what its caller may read.
+//!
+//! Two shores and one bridge: `contract` and `transcode` never heard of a network, `upstream` never heard of
+//! protobuf, and only `bridge` sees both. What passes between them is `http::Request<Bytes>` and
+//! `http::Response<Bytes>`.
+//!
+//! Around it: `cli` reads the command line into the typed [`config`], a [`fault`] is what keeps the program
+//! from starting, [`telemetry`] writes the logs, and `google` holds the generated types of HTTP rules.
+//!
+//! # Use as a library
+//!
+//! ```no_run
+//! use grpc_rest_bridge::{app::App, config::*, contract::Contract};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config {
+//!     listen: "127.0.0.1:0".parse()?,
+//!     upstream: UpstreamConfig::new("http://shop-api:3000".parse()?),
+//!     inbound: InboundConfig::default(),
+//!     probe: ProbeConfig::default(),
+//!     shutdown: ShutdownConfig::default(),
+//! };
+//! let app = App::bind(config, Contract::embedded()).await?;
+//! println!("listening on {}", app.local_addr());
+//! app.serve(async { drop(tokio::signal::ctrl_c().await) }).await;
+//! # Ok(())
+//! # }
+//! ```
+
 pub mod app;
 pub mod bridge;
 pub mod call;

@@ -5,7 +5,7 @@
 //! services.
 
 /// `shop.v1`.
-#[allow(missing_docs, unused_qualifications, clippy::all)]
+#[allow(missing_docs, unused_qualifications, clippy::all, clippy::too_many_lines)]
 pub mod v1 {
     tonic::include_proto!("shop.v1");
 }

@@ -66,24 +66,21 @@ async fn start_shop() -> std::io::Result<(tokio::task::JoinHandle<()>, Uri)> {
 }
 
 fn banner(port: u16, shop: &Uri) -> String {
-    let server = format!("grpcurl -plaintext localhost:{port}");
-    let call = |data: &str| {
-        format!("grpcurl -plaintext -d '{data}' localhost:{port} shop.v1.ProductService/GetProduct")
+    let list = |what: &str| format!("grpcurl -plaintext localhost:{port} {what}");
+    let get = |id: i64| {
+        format!("grpcurl -plaintext -d '{{\"id\": {id}}}' localhost:{port} shop.v1.ProductService/GetProduct")
     };
+    let tries = [
+        (list("list"), "what is served"),
+        (list("shop.v1.ProductService/ListProducts"), "GET /products"),
+        (get(1), "GET /products/1"),
+        (get(404), "404 is NOT_FOUND"),
+        (get(-1), "422 is INVALID_ARGUMENT, with the field"),
+        (get(demo::SLOW_ID), "no answer is DEADLINE_EXCEEDED, after 10 s"),
+    ];
+    let width = tries.iter().map(|(command, _)| command.len()).max().unwrap_or_default();
+    let tries = tries.map(|(command, why)| format!("  {command:width$}   # {why}\n")).concat();
     format!(
-        "\nThe shop is open: gRPC on localhost:{port}, before a REST API on {shop}\n\n\
-         Try:\n  \
-         {server} list\n  \
-         {server} shop.v1.ProductService/ListProducts\n  \
-         {one}\n\n\
-         Then see what goes wrong well:\n  \
-         {missing}     # 404: NOT_FOUND\n  \
-         {invalid}    # 422: INVALID_ARGUMENT\n  \
-         {slow}   # too slow: DEADLINE_EXCEEDED after 10 s\n\n\
-         Ctrl-C ends it.\n\n",
-        one = call("{\"id\": 1}"),
-        missing = call("{\"id\": 404}"),
-        invalid = call("{\"id\": -1}"),
-        slow = call(&format!("{{\"id\": {}}}", demo::SLOW_ID)),
+        "\nThe shop is open: gRPC on localhost:{port}, before a REST API on {shop}\n\nTry:\n{tries}\nCtrl-C ends it.\n\n"
     )
 }

@@ -12,6 +12,9 @@ const MAX_STATUS_BYTES: usize = 6 * 1024;
 /// More field errors than this help nobody.
 const MAX_VIOLATIONS: usize = 32;
 
+/// A shorter message is not cut any more.
+const MIN_MESSAGE_CHARS: usize = 64;
+
 /// What an error says of the call that it ended.
 #[derive(Debug, Clone, Copy)]
 pub struct CallContext<'a> {
@@ -41,13 +44,12 @@ impl Error {
             if encoded_length(&status) <= MAX_STATUS_BYTES {
                 return status;
             }
-            if violations.is_empty() {
-                message = shorter(&message);
-            } else {
-                violations.truncate(violations.len() / 2);
-            }
-            if message.is_empty() {
-                return Status::with_error_details(code, self.reason(), ErrorDetails::new());
+            match (violations.len(), message.chars().count()) {
+                (2.., _) => violations.truncate(violations.len() / 2),
+                (_, MIN_MESSAGE_CHARS..) => message = shorter(&message),
+                (1, _) => violations.clear(),
+                // What is left came with the API's own details.
+                _ => return Status::with_error_details(code, message, ErrorDetails::new()),
             }
         }
     }

@@ -303,7 +303,8 @@ impl Decoder<'_> {
             }
             (scalar, Next::String) => {
                 let text = self.parser.string()?;
-                if !number::is_json_number(&text) && !(scalar.is_float() && is_float_word(&text)) {
+                let spelled = number::is_json_number(&text) || (scalar.is_float() && is_float_word(&text));
+                if !spelled {
                     return Err(self.mismatch(scalar.expected(), "a string", &text));
                 }
                 self.number(scalar, &text, "a string", out)?;

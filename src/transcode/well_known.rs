@@ -62,7 +62,7 @@ pub(super) fn parse_duration(text: &str) -> Option<Time> {
         None => (false, text),
     };
     let whole = text.find('.').unwrap_or(text.len());
-    let seconds = number(text[..whole].as_bytes()).filter(|seconds| *seconds <= MAX_DURATION_SECONDS)?;
+    let seconds = number(&text.as_bytes()[..whole]).filter(|seconds| *seconds <= MAX_DURATION_SECONDS)?;
     let (nanos, rest) = fraction(&text.as_bytes()[whole..])?;
     let beyond = seconds == MAX_DURATION_SECONDS && nanos > 0;
     if whole == 0 || !rest.is_empty() || beyond {

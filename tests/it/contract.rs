@@ -1,0 +1,103 @@
+use crate::support::Kitchen;
+
+fn faults(body: &str) -> Vec<String> {
+    let faults = Kitchen::load(body).unwrap_err();
+    faults.iter().map(|fault| format!("{}: {} | {}", fault.place, fault.what, fault.mend)).collect()
+}
+
+/// A service of one method with this rule, on messages with a few fields.
+fn rule(rule: &str) -> String {
+    format!(
+        "service S {{ rpc M(In) returns (Out) {{ option (google.api.http) = {{{rule}}}; }} }}\n\
+         message In {{ string name = 1; repeated string tags = 2; In inner = 3; map<string, string> m = 4; }}\n\
+         message Out {{ string name = 1; }}"
+    )
+}
+
+#[test]
+fn a_rule_that_cannot_work_is_refused_with_its_place_and_its_mend() {
+    for (text, fault) in [
+        (
+            "get: \"products\"",
+            "path \"products\", column 1: expected \"/\", found \"p\" | mend the path template",
+        ),
+        ("body: \"*\"", "the HTTP rule names no verb and path | write get: \"/…\" or another verb"),
+        (
+            "get: \"/a/*\"",
+            "path /a/*: a wildcard outside a variable has no value to send | bind it to a request field, such as {name=*}",
+        ),
+        ("get: \"/{nme}\"", "t.v1.In has no field \"nme\" | it has: name, tags, inner, m"),
+        ("get: \"/{inner.nme}\"", "t.v1.In has no field \"nme\" | it has: name, tags, inner, m"),
+        ("get: \"/{name.x}\"", "{name.x}: t.v1.In.name has no field x | name a field of a message"),
+        ("get: \"/{name}/{name}\"", "path /{name}/{name} binds {name} twice | bind each field once"),
+        (
+            "get: \"/{tags}\"",
+            "{tags}: t.v1.In.tags is repeated and cannot stand in a path | bind a single value, or leave the field to the query",
+        ),
+        (
+            "get: \"/{m}\"",
+            "{m}: t.v1.In.m is repeated and cannot stand in a path | bind a single value, or leave the field to the query",
+        ),
+        (
+            "get: \"/{inner}\"",
+            "{inner}: t.v1.In.inner is a message and cannot stand in a path | bind one of its fields",
+        ),
+        ("post: \"/a\" body: \"nme\"", "t.v1.In has no field \"nme\" | it has: name, tags, inner, m"),
+        ("get: \"/a\" response_body: \"nme\"", "t.v1.Out has no field \"nme\" | it has: name"),
+        (
+            "custom {kind: \"*\" path: \"/a\"}",
+            "the custom verb \"*\" cannot be sent | name one HTTP verb, such as HEAD",
+        ),
+        (
+            "get: \"/a\" additional_bindings {get: \"/b\" additional_bindings {get: \"/c\"}}",
+            "additional_bindings stand inside additional_bindings | move them up: they may not nest",
+        ),
+    ] {
+        assert_eq!(faults(&rule(text)), [format!("t.proto:3:13: t.v1.S.M: {fault}")], "{text}");
+    }
+}
+
+#[test]
+fn all_faults_of_all_rules_are_told_at_once() {
+    let found =
+        faults(&rule("get: \"a\" body: \"x\" response_body: \"y\" additional_bindings {get: \"/{z}\"}"));
+    assert_eq!(found.len(), 4, "{found:?}");
+}
+
+#[test]
+fn a_contract_with_nothing_to_serve_is_refused() {
+    let found = faults("service S { rpc M(In) returns (In); } message In {}");
+    let fault = "contract: no method carries google.api.http, so there is nothing to serve | \
+                 annotate a method, such as option (google.api.http) = {get: \"/products\"}";
+    assert_eq!(found, [fault]);
+}
+
+#[test]
+fn types_that_would_be_transcoded_wrongly_are_refused() {
+    let found = faults(
+        "service S { rpc M(In) returns (In) { option (google.api.http) = {get: \"/a\"}; } }\n\
+         message In { google.protobuf.Struct a = 1; google.protobuf.Any b = 2; google.protobuf.NullValue c = 3; }",
+    );
+    let fault = |field: &str, kind: &str| {
+        format!(
+            "t.proto:3:13: t.v1.S.M: t.v1.In.{field} is of type {kind}, which cannot be transcoded yet | \
+             leave the field out of the contract, or give it a message type of its own"
+        )
+    };
+    let [a, b, c] = [
+        fault("a", "google.protobuf.Struct"),
+        fault("b", "google.protobuf.Any"),
+        fault("c", "google.protobuf.NullValue"),
+    ];
+    for fault in [a, b, c] {
+        assert!(found.contains(&fault), "{fault} is not in {found:#?}");
+    }
+}
+
+#[test]
+fn a_descriptor_set_that_cannot_be_read_is_refused() {
+    let faults =
+        grpc_rest_bridge::contract::Contract::load(bytes::Bytes::from_static(b"\x0a\xff")).unwrap_err();
+    let [fault] = faults.as_slice() else { panic!("{faults:?}") };
+    assert!(fault.to_string().starts_with("descriptor set: cannot be read: "), "{fault}");
+}

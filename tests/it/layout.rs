@@ -1,0 +1,113 @@
+use std::{fs, path::Path};
+
+/// Every file below `src`, by its path there, with its text.
+fn sources() -> Vec<(String, String)> {
+    fn visit(folder: &Path, found: &mut Vec<(String, String)>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                visit(&path, found);
+            } else {
+                let name = path.strip_prefix("src").unwrap().to_str().unwrap().to_owned();
+                found.push((name, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    visit(Path::new("src"), &mut found);
+    found
+}
+
+/// The source without its tests.
+fn code(text: &str) -> &str {
+    text.split("#[cfg(test)]").next().unwrap()
+}
+
+/// Two shores and one bridge: what each room must not know.
+#[test]
+fn imports_run_one_way() {
+    let rules: &[(&str, &[&str])] = &[
+        (
+            "contract",
+            &["upstream", "bridge", "app", "inbound", "cli", "config", "transcode", "reqwest", "tokio"],
+        ),
+        (
+            "transcode",
+            &["upstream", "bridge", "app", "inbound", "cli", "config", "reqwest", "tokio", "tonic"],
+        ),
+        (
+            "upstream",
+            &["contract", "transcode", "bridge", "app", "inbound", "cli", "prost", "prost_reflect", "tonic"],
+        ),
+        (
+            "error",
+            &["contract", "transcode", "upstream", "bridge", "app", "inbound", "cli", "config", "reqwest"],
+        ),
+        (
+            "inbound",
+            &["contract", "transcode", "upstream", "bridge", "app", "cli", "reqwest", "prost_reflect"],
+        ),
+        ("bridge.rs", &["app", "inbound", "cli", "reqwest"]),
+        ("config.rs", &["app", "bridge", "cli", "contract", "transcode", "upstream", "inbound", "clap"]),
+    ];
+    for (room, banned) in rules {
+        let files: Vec<_> = sources().into_iter().filter(|(name, _)| name.starts_with(room)).collect();
+        assert!(!files.is_empty(), "there is no room {room}");
+        for (name, text) in files {
+            for module in *banned {
+                for import in [
+                    format!("crate::{module}"),
+                    format!("use {module}"),
+                    format!("    {module}::"),
+                    format!(" {module}::"),
+                ] {
+                    let found =
+                        code(&text).lines().find(|line| line.contains(&import) && !line.contains("//"));
+                    assert_eq!(found, None, "{name} must not know {module}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn only_the_demo_and_the_stubs_know_what_a_product_is() {
+    for (name, text) in sources() {
+        if ["demo.rs", "shop.rs", "cli/demo.rs"].contains(&name.as_str()) {
+            continue;
+        }
+        let mut lines = code(&text).lines().filter(|line| !line.trim_start().starts_with("//"));
+        let found = lines.find(|line| line.to_lowercase().contains("product") && !line.contains("such as"));
+        assert_eq!(found, None, "{name}");
+    }
+}
+
+#[test]
+fn the_crate_s_first_page_names_every_module() {
+    let text = fs::read_to_string("src/lib.rs").unwrap();
+    let page: String = text.lines().filter(|line| line.starts_with("//!")).collect();
+    let modules = text.lines().filter_map(|line| line.strip_prefix("pub mod ").or(line.strip_prefix("mod ")));
+    for module in modules.map(|module| module.trim_end_matches(';')) {
+        assert!(page.contains(&format!("`{module}`")) || page.contains(&format!("[`{module}`]")), "{module}");
+    }
+}
+
+#[test]
+fn the_readme_names_every_setting_with_its_default() {
+    let settings = fs::read_to_string("src/cli/settings.rs").unwrap();
+    let settings: String = settings.split_whitespace().collect::<Vec<_>>().join(" ");
+    let table = fs::read_to_string("docs/configuration.md").unwrap();
+    let mut count = 0;
+    for argument in settings.split("#[arg(").skip(1) {
+        let variable = argument.split("env = \"").nth(1).unwrap().split('"').next().unwrap();
+        let default = argument.split("default_value = \"").nth(1).map(|text| text.split('"').next().unwrap());
+        let default = default.filter(|_| argument.split(")]").next().unwrap().contains("default_value = "));
+        let row = table.lines().find(|row| row.contains(&format!("`{variable}`")));
+        let row = row.unwrap_or_else(|| panic!("docs/configuration.md has no row for {variable}"));
+        let named = default.is_none_or(|default| default.is_empty() || row.contains(&format!("`{default}`")));
+        // `demo` listens on another address by default than `serve`, which the row says in words.
+        assert!(named || variable == "BRIDGE_LISTEN", "{row} lacks {default:?}");
+        count += 1;
+    }
+    assert!(count > 20, "only {count} settings were found");
+}

@@ -1,0 +1,27 @@
+//! The behaviour of the bridge over real sockets: a real gRPC client before it, a real HTTP server behind.
+//!
+//! One binary, one topic a module.
+
+// Tests say what they expect by failing; clippy's exception for tests does not reach helpers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+/// What a JSON answer becomes, field by field, and what is said when it does not fit.
+mod answers;
+/// What a gRPC client expects of any server: health, reflection, limits, compression, deadlines.
+mod citizen;
+/// Which contracts are refused, and how that is told.
+mod contract;
+/// What a caller is told when the API says no, or nothing, or nonsense.
+mod errors;
+/// The structure of the source: who may use whom.
+mod layout;
+/// Which REST request a message becomes.
+mod mapping;
+/// The program: its command line, its logs, how it starts and stops.
+mod process;
+/// The shop through its typed stubs.
+mod shop;
+/// How the API is talked to, and every way in which that can fail.
+mod upstream;

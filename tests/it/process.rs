@@ -1,0 +1,319 @@
+use std::time::Duration;
+
+use grpc_rest_bridge::shop::v1::{
+    GetProductRequest, ListProductsRequest, product_service_client::ProductServiceClient,
+};
+use prost_reflect::DescriptorPool;
+use serde_json::Value;
+use tonic::{Code, transport::Channel};
+
+use crate::support::{Api, Bridge, Program, json};
+use grpc_rest_bridge::app::Stopped;
+
+async fn client(address: &str) -> ProductServiceClient<Channel> {
+    ProductServiceClient::connect_to(address).await
+}
+
+/// The generated client is kept free of a transport, so that the library needs none.
+trait Connect {
+    async fn connect_to(address: &str) -> Self;
+}
+
+impl Connect for ProductServiceClient<Channel> {
+    async fn connect_to(address: &str) -> Self {
+        Self::new(Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap())
+    }
+}
+
+#[tokio::test]
+async fn serve_prints_the_real_address_and_answers_there() {
+    let api = Api::saying(r#"{"product":{"title":"Pie"}}"#).await;
+    let mut program = Program::start(&["serve", "--listen", "127.0.0.1:0", "--upstream", &api.url()], &[]);
+    let address = program.address().await;
+    let answer = client(&address).await.get_product(GetProductRequest { id: 7 }).await.unwrap();
+    assert_eq!(answer.into_inner().product.unwrap().title.as_deref(), Some("Pie"));
+}
+
+#[tokio::test]
+async fn every_setting_can_be_a_variable_and_the_flag_wins() {
+    let api = Api::saying("{}").await;
+    let url = api.url();
+    let variables = [
+        ("BRIDGE_UPSTREAM", url.as_str()),
+        ("BRIDGE_LISTEN", "nonsense"),
+        ("BRIDGE_UPSTREAM_HOST", "shop.internal"),
+    ];
+    let mut program = Program::start(&["serve", "--listen", "127.0.0.1:0"], &variables);
+    client(&program.address().await).await.list_products(ListProductsRequest {}).await.unwrap();
+    assert_eq!(api.call().headers["host"], "shop.internal");
+}
+
+#[tokio::test]
+async fn the_port_of_cloud_run_is_honoured() {
+    let mut program = Program::start(&["serve"], &[("PORT", "0"), ("BRIDGE_UPSTREAM", "http://127.0.0.1:1")]);
+    let address = program.address().await;
+    assert!(address.starts_with("0.0.0.0:") && !address.ends_with(":50051"), "{address}");
+}
+
+#[tokio::test]
+async fn a_call_leaves_one_line_with_what_happened() {
+    let api = Api::answering(|_| async { json(404, r#"{"status":404,"error":"Not Found"}"#) }).await;
+    let mut program = Program::start(&["serve", "--listen", "127.0.0.1:0", "--upstream", &api.url()], &[]);
+    let mut shop = client(&program.address().await).await;
+    let mut request = tonic::Request::new(GetProductRequest { id: 7 });
+    request.metadata_mut().insert("x-request-id", "my-id".parse().unwrap());
+    shop.get_product(request).await.unwrap_err();
+    let line = program.log("shop.v1.ProductService/GetProduct").await;
+    for (name, value) in [
+        ("message", "shop.v1.ProductService/GetProduct NOT_FOUND"),
+        ("severity", "INFO"),
+        ("target", "access"),
+        ("method", "shop.v1.ProductService/GetProduct"),
+        ("code", "NOT_FOUND"),
+        ("request_id", "my-id"),
+        ("error", "Not Found (the API answered 404 to GET /products/7)"),
+        ("detail", r#"HTTP 404, body "{\"status\":404,\"error\":\"Not Found\"}""#),
+    ] {
+        assert_eq!(line[name], value, "{line}");
+    }
+    assert_eq!(line["upstream_status"], 404);
+    for name in ["latency_us", "map_us", "wait_us"] {
+        assert!(line[name].is_u64(), "{name} in {line}");
+    }
+}
+
+#[tokio::test]
+async fn the_lines_of_calls_can_be_turned_down() {
+    let api = Api::saying("{}").await;
+    let words =
+        ["serve", "--listen", "127.0.0.1:0", "--upstream", &api.url(), "--log-level", "info,access=warn"];
+    let mut program = Program::start(&words, &[]);
+    let address = program.address().await;
+    client(&address).await.list_products(ListProductsRequest {}).await.unwrap();
+    program.signal("TERM").await;
+    loop {
+        let line: Value = serde_json::from_str(&program.line().await).unwrap();
+        assert_ne!(line["target"], "access", "{line}");
+        if line["message"] == "stopped: every call has finished" {
+            return;
+        }
+    }
+}
+
+/// An API that answers when it is told to, and tells when it was asked.
+async fn patient_api() -> (Api, tokio::sync::mpsc::UnboundedReceiver<()>, tokio::sync::watch::Sender<bool>) {
+    let (asked, was_asked) = tokio::sync::mpsc::unbounded_channel();
+    let (answer, may_answer) = tokio::sync::watch::channel(false);
+    let api = Api::answering(move |seen| {
+        let (asked, mut may_answer) = (asked.clone(), may_answer.clone());
+        async move {
+            if seen.uri != "/" {
+                asked.send(()).unwrap();
+                may_answer.wait_for(|may| *may).await.unwrap();
+            }
+            json(200, "{}")
+        }
+    })
+    .await;
+    (api, was_asked, answer)
+}
+
+#[tokio::test]
+async fn a_running_call_finishes_after_the_stop_signal() {
+    let (api, mut was_asked, answer) = patient_api().await;
+    let words = ["serve", "--listen", "127.0.0.1:0", "--upstream", &api.url(), "--drain-delay", "0s"];
+    let mut program = Program::start(&words, &[]);
+    let mut shop = client(&program.address().await).await;
+    let call = tokio::spawn(async move { shop.list_products(ListProductsRequest {}).await });
+    was_asked.recv().await.unwrap();
+    program.signal("TERM").await;
+    program.log("stopping: NOT_SERVING").await;
+    answer.send_replace(true);
+    call.await.unwrap().unwrap();
+    program.log("stopped: every call has finished").await;
+    assert_eq!(program.ended().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_call_that_does_not_finish_in_time_is_cut_off_and_the_log_says_so() {
+    let (api, mut was_asked, _never) = patient_api().await;
+    let words = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--upstream",
+        &api.url(),
+        "--drain-delay",
+        "0s",
+        "--shutdown-timeout",
+        "100ms",
+    ];
+    let mut program = Program::start(&words, &[]);
+    let mut shop = client(&program.address().await).await;
+    let call = tokio::spawn(async move { shop.list_products(ListProductsRequest {}).await });
+    was_asked.recv().await.unwrap();
+    program.signal("INT").await;
+    let line = program.log("stopped: the grace period is over").await;
+    assert_eq!((&line["severity"], &line["connections"]), (&"WARNING".into(), &1.into()));
+    assert_eq!(program.ended().await, Some(0));
+    call.await.unwrap().unwrap_err();
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let (api, mut was_asked, _never) = patient_api().await;
+    let words = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--upstream",
+        &api.url(),
+        "--drain-delay",
+        "1h",
+        "--shutdown-timeout",
+        "1h",
+    ];
+    let mut program = Program::start(&words, &[]);
+    let mut shop = client(&program.address().await).await;
+    let call = tokio::spawn(async move { shop.list_products(ListProductsRequest {}).await });
+    was_asked.recv().await.unwrap();
+    program.signal("INT").await;
+    program.log("stopping: NOT_SERVING").await;
+    program.signal("INT").await;
+    program.log("stopped: at the second signal").await;
+    assert_eq!(program.ended().await, Some(0));
+    call.await.unwrap().unwrap_err();
+}
+
+/// While it drains, it says NOT_SERVING and still takes calls; then it takes no connection any more.
+#[tokio::test]
+async fn a_stopping_bridge_says_so_before_it_refuses() {
+    let api = Api::saying("{}").await;
+    let delay = Duration::from_millis(300);
+    let mut bridge = Bridge::to(&api.url()).shutdown(|shutdown| shutdown.drain_delay = delay).start().await;
+    let channel = bridge.channel().await;
+    let request = tonic_health::pb::HealthCheckRequest { service: String::new() };
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel.clone());
+    let mut watch = health.watch(request).await.unwrap().into_inner();
+    let serving = tonic_health::pb::health_check_response::ServingStatus::Serving;
+    while watch.message().await.unwrap().unwrap().status() != serving {}
+    bridge.stop();
+    while watch.message().await.unwrap().unwrap().status() == serving {}
+    ProductServiceClient::new(bridge.channel().await).list_products(ListProductsRequest {}).await.unwrap();
+    drop((watch, health, channel));
+    assert_eq!(bridge.stop().await.unwrap(), Stopped::Drained);
+    assert!(bridge.endpoint().connect().await.is_err());
+}
+
+#[tokio::test]
+async fn all_faults_of_a_start_are_told_at_once_with_their_mend() {
+    let words = ["serve", "--listen", "here", "--connect-timeout", "5", "--max-response-bytes", "0"];
+    let variables = [("BRIDGE_UPSTREAM_TIMEOUT", "soon"), ("BRIDGE_LOG_FORMAT", "xml")];
+    let ended = Program::run(&words, &variables).await;
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    let expected = "error: cannot start, 6 faults to mend:
+  --upstream or BRIDGE_UPSTREAM: is missing
+      name the REST API, such as --upstream http://shop-api:3000
+  --connect-timeout: \"5\" is not valid
+      write a number with its unit, such as 500ms, 10s or 2m
+  BRIDGE_UPSTREAM_TIMEOUT: \"soon\" is not valid
+      write a number with its unit, such as 500ms, 10s or 2m
+  --max-response-bytes: \"0\" is not valid
+      write a size of at least 1 byte, such as 65536, 64KiB or 4MiB
+  --listen: \"here\" is not valid
+      write ADDRESS:PORT, such as 127.0.0.1:50051 or [::]:50051
+  BRIDGE_LOG_FORMAT: \"xml\" is not valid
+      write auto, text or json
+";
+    assert_eq!(ended.stderr, expected);
+}
+
+#[tokio::test]
+async fn an_upstream_that_cannot_be_meant_is_refused_without_showing_a_password() {
+    for (url, complaint) in [
+        ("shop-api:3000", "\"shop-api:3000\" is no absolute URL"),
+        ("ftp://shop", "\"ftp://shop\" is neither http nor https"),
+        ("http://shop/a?b=c", "\"http://shop/a?b=c\" has a query or a fragment"),
+        ("http://shop/a#b", "\"http://shop/a#b\" has a query or a fragment"),
+        ("http://me:secret@shop", "the URL has a user name or password in it"),
+        ("http://", "\"http://\" is not valid"),
+    ] {
+        let ended = Program::run(&["serve"], &[("BRIDGE_UPSTREAM", url)]).await;
+        assert_eq!(ended.code, Some(78), "{ended:?}");
+        assert!(ended.stderr.contains(&format!("BRIDGE_UPSTREAM: {complaint}")), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_command_line_that_cannot_be_read_ends_with_2() {
+    for words in [&["serve", "--nonsense"][..], &["fly"], &[], &["descriptor"]] {
+        assert_eq!(Program::run(words, &[]).await.code, Some(2), "{words:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_in_use_ends_with_1() {
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ended = Program::run(&["serve", "--upstream", "http://127.0.0.1:1", "--listen", &address], &[]).await;
+    assert_eq!(ended.code, Some(1));
+    assert_eq!(
+        ended.stderr,
+        format!("error: cannot listen on {address}: Address already in use (os error 98)\n")
+    );
+}
+
+#[tokio::test]
+async fn routes_prints_the_table() {
+    let ended = Program::run(&["routes"], &[]).await;
+    assert_eq!(ended.code, Some(0));
+    assert!(
+        ended.stdout.contains("shop.v1.ProductService/GetProduct    GET   /products/{id}"),
+        "{}",
+        ended.stdout
+    );
+}
+
+/// API Gateway prints only error details whose types stand in the descriptor set.
+#[tokio::test]
+async fn descriptor_writes_the_contract_with_annotations_comments_and_error_details() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("api_descriptor.pb");
+    let ended = Program::run(&["descriptor", "--out", file.to_str().unwrap()], &[]).await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let pool = DescriptorPool::decode(std::fs::read(&file).unwrap().as_slice()).unwrap();
+    let method = pool.get_service_by_name("shop.v1.ProductService").unwrap().methods().next().unwrap();
+    assert!(method.options().has_extension(&pool.get_extension_by_name("google.api.http").unwrap()));
+    assert!(pool.get_message_by_name("google.rpc.ErrorInfo").is_some());
+    let info = method.parent_file().file_descriptor_proto().source_code_info.clone().unwrap();
+    assert!(info.location.iter().any(|location| location.leading_comments().contains("Lists every product")));
+    let nowhere = folder.path().join("no/such/folder");
+    let ended = Program::run(&["descriptor", "--out", nowhere.to_str().unwrap()], &[]).await;
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.starts_with("error: cannot write "), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn the_demo_shows_a_list_and_each_way_to_fail() {
+    let mut program = Program::start(&["demo", "--listen", "127.0.0.1:0"], &[]);
+    let mut line = program.line().await;
+    while !line.starts_with("The shop is open: gRPC on localhost:") {
+        line = program.line().await;
+    }
+    let port: u16 = line.split([':', ',']).nth(2).unwrap().parse().unwrap();
+    let mut shop = client(&format!("127.0.0.1:{port}")).await;
+    let list = shop.list_products(ListProductsRequest {}).await.unwrap().into_inner();
+    assert_eq!(list.products.len(), 50);
+    let first = shop.get_product(GetProductRequest { id: 1 }).await.unwrap().into_inner().product.unwrap();
+    assert_eq!((first.title.as_deref(), first.price.as_deref()), (Some("Veranda Symphony"), Some("83.84")));
+    for (id, code) in [(404, Code::NotFound), (-1, Code::InvalidArgument)] {
+        assert_eq!(shop.get_product(GetProductRequest { id }).await.unwrap_err().code(), code);
+    }
+    let mut slow = tonic::Request::new(GetProductRequest { id: 999 });
+    slow.set_timeout(Duration::from_millis(50));
+    let status = shop.get_product(slow).await.unwrap_err();
+    assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
+    program.signal("INT").await;
+    assert_eq!(program.ended().await, Some(0));
+}

@@ -1,0 +1,174 @@
+//! HTTP servers that stand for the API: a real one that answers as told and notes what it saw, and a raw
+//! one for what no real server can be made to do.
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use axum::{body::Body, extract::Request, response::Response};
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use http_body_util::BodyExt;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+
+/// An HTTP server on a free port.
+pub(crate) struct Api {
+    pub(crate) address: SocketAddr,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    task: JoinHandle<()>,
+}
+
+/// A request as it arrived.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) method: Method,
+    /// Path and query.
+    pub(crate) uri: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// A TCP server that hands over each connection once a request head has come.
+pub(crate) struct RawApi {
+    pub(crate) address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+/// An answer of JSON.
+pub(crate) fn json(status: u16, body: impl Into<Body>) -> Response {
+    let builder =
+        Response::builder().status(status).header("content-type", "application/json; charset=utf-8");
+    // As a Rails application does.
+    builder.header("x-request-id", "from-the-api").body(body.into()).unwrap()
+}
+
+impl Api {
+    /// A server that answers every request with what `answer` makes of it.
+    pub(crate) async fn answering<F>(answer: impl Fn(Seen) -> F + Clone + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Response> + Send + 'static,
+    {
+        let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
+        let notes = seen.clone();
+        let handler = move |request: Request| {
+            let (notes, answer) = (notes.clone(), answer.clone());
+            async move {
+                let request = Seen::read(request).await;
+                notes.lock().unwrap().push(request.clone());
+                answer(request).await
+            }
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = axum::Router::new().fallback(handler);
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { address, seen, task }
+    }
+
+    /// A server that answers 200 with this JSON.
+    pub(crate) async fn saying(body: impl Into<String>) -> Self {
+        let body = body.into();
+        Self::answering(move |_| {
+            let body = body.clone();
+            async move { json(200, body) }
+        })
+        .await
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What arrived, without the probes of the health check.
+    pub(crate) fn calls(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().iter().filter(|seen| seen.uri != "/").cloned().collect()
+    }
+
+    /// The one call that arrived.
+    pub(crate) fn call(&self) -> Seen {
+        let calls = self.calls();
+        let [call] = calls.as_slice() else { panic!("expected one call, saw {calls:?}") };
+        call.clone()
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Seen {
+    async fn read(request: Request) -> Self {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Self { method: parts.method, uri: parts.uri.to_string(), headers: parts.headers, body }
+    }
+}
+
+impl RawApi {
+    /// A server that lets `act` do what it likes with each connection, after a request head has come.
+    pub(crate) async fn acting<F>(act: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(async move {
+            let act = Arc::new(act);
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let act = act.clone();
+                tokio::spawn(async move {
+                    if read_head(&mut stream).await {
+                        act(stream).await;
+                    }
+                });
+            }
+        });
+        Self { address, task }
+    }
+
+    /// A server that sends these bytes and closes.
+    pub(crate) async fn sending(bytes: impl Into<Vec<u8>>) -> Self {
+        let bytes = Arc::new(bytes.into());
+        Self::acting(move |mut stream| {
+            let bytes = bytes.clone();
+            async move {
+                // The bridge may have heard enough before everything is sent.
+                let _ = stream.write_all(&bytes).await;
+                let _ = stream.shutdown().await;
+            }
+        })
+        .await
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for RawApi {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Whether a whole request head has come.
+async fn read_head(stream: &mut TcpStream) -> bool {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte).await {
+            Ok(1) => head.push(byte[0]),
+            _ => return false,
+        }
+    }
+    true
+}

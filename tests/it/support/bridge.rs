@@ -1,0 +1,211 @@
+//! A bridge in this process, on a free port.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bytes::{Buf, BufMut, Bytes};
+use grpc_rest_bridge::{
+    app::{App, Stopped},
+    config::{Config, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig},
+    contract::Contract,
+    shop::v1::product_service_client::ProductServiceClient,
+};
+use http::response::Parts;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle};
+use tonic::{
+    Request, Response, Status,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    transport::{Channel, Endpoint},
+};
+use tonic_types::{ErrorDetails, StatusExt};
+
+const GET_PRODUCT: &str = "/shop.v1.ProductService/GetProduct";
+
+/// A running bridge.
+pub(crate) struct Bridge {
+    pub(crate) address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<Stopped>,
+}
+
+/// A bridge to be started.
+pub(crate) struct Builder {
+    config: Config,
+    contract: Contract,
+}
+
+impl Bridge {
+    /// The shop's bridge before the API at `url`.
+    pub(crate) async fn before(url: &str) -> Self {
+        Self::to(url).start().await
+    }
+
+    /// A bridge before the API at `url`, to be set up further.
+    pub(crate) fn to(url: &str) -> Builder {
+        let config = Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            upstream: UpstreamConfig::new(url.parse().unwrap()),
+            inbound: InboundConfig::default(),
+            probe: ProbeConfig { interval: Duration::from_millis(20), ..ProbeConfig::default() },
+            shutdown: ShutdownConfig { drain_delay: Duration::ZERO, ..ShutdownConfig::default() },
+        };
+        Builder { config, contract: Contract::embedded() }
+    }
+
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        Endpoint::from_shared(format!("http://{}", self.address)).unwrap()
+    }
+
+    pub(crate) async fn channel(&self) -> Channel {
+        self.endpoint().connect().await.unwrap()
+    }
+
+    /// The typed client of the shop.
+    pub(crate) async fn shop(&self) -> ProductServiceClient<Channel> {
+        ProductServiceClient::new(self.channel().await).max_decoding_message_size(usize::MAX)
+    }
+
+    /// Any unary call by its bytes; `method` is `service/method`.
+    pub(crate) async fn call(&self, method: &str, message: &[u8]) -> Result<Response<Bytes>, Status> {
+        self.call_with(method, Request::new(Bytes::copy_from_slice(message))).await
+    }
+
+    /// Any unary call with metadata.
+    pub(crate) async fn call_with(
+        &self,
+        method: &str,
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, Status> {
+        let mut grpc = tonic::client::Grpc::new(self.channel().await);
+        grpc.ready().await.unwrap();
+        grpc.unary(request, format!("/{method}").parse().unwrap(), BytesCodec).await
+    }
+
+    /// Sends a POST as it is, past a gRPC client that would have its own opinion of it, and gives the head of
+    /// the answer and its body.
+    pub(crate) async fn raw(&self, method: &str, headers: &[(&str, &str)], body: Bytes) -> (Parts, Bytes) {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let (executor, io) = (TokioExecutor::new(), TokioIo::new(stream));
+        let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+        tokio::spawn(connection);
+        let mut request =
+            http::Request::builder().method(method).uri(format!("http://{}{GET_PRODUCT}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (head, body) =
+            sender.send_request(request.body(Full::new(body)).unwrap()).await.unwrap().into_parts();
+        (head, body.collect().await.unwrap().to_bytes())
+    }
+
+    /// Calls GetProduct with this frame and headers of one's own.
+    pub(crate) async fn raw_call(&self, headers: &[(&str, &str)], frame: impl Into<Bytes>) -> Status {
+        let mut all = vec![("content-type", "application/grpc")];
+        all.extend_from_slice(headers);
+        let (head, _) = self.raw("POST", &all, frame.into()).await;
+        Status::from_header_map(&head.headers).unwrap()
+    }
+
+    /// Tells the bridge to stop, and gives how it did.
+    pub(crate) fn stop(&mut self) -> &mut JoinHandle<Stopped> {
+        if let Some(stop) = self.stop.take() {
+            stop.send(()).unwrap();
+        }
+        &mut self.served
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        self.served.abort();
+    }
+}
+
+impl Builder {
+    pub(crate) fn contract(mut self, contract: Contract) -> Self {
+        self.contract = contract;
+        self
+    }
+
+    pub(crate) fn upstream(mut self, set: impl FnOnce(&mut UpstreamConfig)) -> Self {
+        set(&mut self.config.upstream);
+        self
+    }
+
+    pub(crate) fn inbound(mut self, set: impl FnOnce(&mut InboundConfig)) -> Self {
+        set(&mut self.config.inbound);
+        self
+    }
+
+    pub(crate) fn probe(mut self, set: impl FnOnce(&mut ProbeConfig)) -> Self {
+        set(&mut self.config.probe);
+        self
+    }
+
+    pub(crate) fn shutdown(mut self, set: impl FnOnce(&mut ShutdownConfig)) -> Self {
+        set(&mut self.config.shutdown);
+        self
+    }
+
+    pub(crate) async fn start(self) -> Bridge {
+        let app = App::bind(self.config, self.contract).await.unwrap();
+        let address = app.local_addr();
+        let (stop, stopped) = oneshot::channel();
+        let served = tokio::spawn(app.serve(async {
+            // A bridge that is dropped without a word is stopped by its handle.
+            if stopped.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }));
+        Bridge { address, stop: Some(stop), served }
+    }
+}
+
+/// The `google.rpc` details of a status.
+pub(crate) fn details(status: &Status) -> ErrorDetails {
+    status.get_error_details()
+}
+
+/// The reason in a status's ErrorInfo.
+pub(crate) fn reason(status: &Status) -> String {
+    details(status).error_info().map(|info| info.reason.clone()).unwrap_or_default()
+}
+
+/// Messages as the bytes that they are.
+#[derive(Clone, Copy)]
+struct BytesCodec;
+
+impl Codec for BytesCodec {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl Encoder for BytesCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for BytesCodec {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
+    }
+}

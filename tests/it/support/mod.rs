@@ -1,0 +1,13 @@
+//! The harness: an API that answers as it is told, a bridge before it, and clients.
+
+mod api;
+mod bridge;
+mod kitchen;
+mod program;
+
+pub(crate) use self::{
+    api::{Api, RawApi, Seen, json},
+    bridge::{Bridge, details, reason},
+    kitchen::Kitchen,
+    program::Program,
+};

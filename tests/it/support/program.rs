@@ -1,0 +1,88 @@
+//! The program as a process.
+
+use std::{process::Stdio, time::Duration};
+
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    time::timeout,
+};
+
+/// Longer than anything here takes; a test that waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running program whose output is read line by line.
+pub(crate) struct Program {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Program {
+    /// The program with these words, and with no variable of ours but `variables`.
+    fn command(words: &[&str], variables: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_grpc-rest-bridge"));
+        command.args(words).env_clear().envs(variables.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
+    /// Runs it to its end.
+    pub(crate) async fn run(words: &[&str], variables: &[(&str, &str)]) -> Ended {
+        let output = timeout(PATIENCE, Self::command(words, variables).output()).await.unwrap().unwrap();
+        Ended {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Starts it.
+    pub(crate) fn start(words: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut child = Self::command(words, variables).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// The next line of its output.
+    pub(crate) async fn line(&mut self) -> String {
+        timeout(PATIENCE, self.lines.next_line()).await.unwrap().unwrap().expect("the program has ended")
+    }
+
+    /// The next log line whose message contains `text`.
+    pub(crate) async fn log(&mut self, text: &str) -> Value {
+        loop {
+            let line = self.line().await;
+            let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
+            if line["message"].as_str().is_some_and(|message| message.contains(text)) {
+                return line;
+            }
+        }
+    }
+
+    /// The address that it listens on.
+    pub(crate) async fn address(&mut self) -> String {
+        let line = self.log("listening on ").await;
+        line["message"].as_str().unwrap().rsplit(' ').next().unwrap().to_owned()
+    }
+
+    /// Sends it a signal, by its own process id.
+    pub(crate) async fn signal(&self, name: &str) {
+        let id = self.child.id().unwrap().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().await.unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for its end and gives the exit code.
+    pub(crate) async fn ended(&mut self) -> Option<i32> {
+        timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap().code()
+    }
+}
