@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
@@ -40,7 +40,7 @@ pub fn init(levels: Targets, format: LogFormat) {
     let layer = if format == LogFormat::Json || (format == LogFormat::Auto && !terminal) {
         layer.event_format(CloudLogging).boxed()
     } else {
-        layer.compact().with_ansi(terminal).boxed()
+        layer.event_format(Text { color: terminal }).boxed()
     };
     // A process that has a subscriber already (a test) keeps it.
     let _ = tracing_subscriber::registry().with(layer.with_filter(levels)).try_init();
@@ -49,8 +49,17 @@ pub fn init(levels: Targets, format: LogFormat) {
 /// One JSON object a line: <https://cloud.google.com/logging/docs/structured-logging>.
 struct CloudLogging;
 
+/// A line that starts with the time of day and what happened, for the eye.
+struct Text {
+    color: bool,
+}
+
+/// The fields of an event, in the order that they were written.
 #[derive(Default)]
-struct Fields(Map<String, Value>);
+struct Fields {
+    message: String,
+    others: Vec<(&'static str, Value)>,
+}
 
 // === impl CloudLogging ===
 
@@ -65,17 +74,16 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        let Fields(mut line) = fields;
-        let metadata = event.metadata();
-        line.insert("severity".to_owned(), severity(*metadata.level()).into());
-        line.insert(
-            "time".to_owned(),
-            humantime::format_rfc3339_micros(SystemTime::now()).to_string().into(),
-        );
-        line.insert("target".to_owned(), metadata.target().into());
-        writeln!(writer, "{}", Value::Object(line))
+        let fields = Fields::of(event);
+        let time = humantime::format_rfc3339_micros(SystemTime::now());
+        let severity = severity(*event.metadata().level());
+        let target = Value::from(event.metadata().target());
+        write!(writer, "{{\"time\":\"{time}\",\"severity\":\"{severity}\",")?;
+        write!(writer, "\"message\":{},\"target\":{target}", Value::from(fields.message))?;
+        for (name, value) in fields.others {
+            write!(writer, ",{}:{value}", Value::from(name))?;
+        }
+        writeln!(writer, "}}")
     }
 }
 
@@ -88,37 +96,91 @@ fn severity(level: Level) -> &'static str {
     }
 }
 
+// === impl Text ===
+
+impl<S, N> FormatEvent<S, N> for Text
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let fields = Fields::of(event);
+        let now = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+        let level = *event.metadata().level();
+        let (dim, bright, end) = if self.color { ("\x1b[2m", color(level), "\x1b[0m") } else { ("", "", "") };
+        let clock = now.get(11..23).unwrap_or(&now);
+        write!(writer, "{dim}{clock}{end} {bright}{level:5}{end} {}{dim}", fields.message)?;
+        for (name, value) in fields.others {
+            // What the message says already is for machines.
+            if !["method", "code", "user_agent"].contains(&name) {
+                write!(writer, "  {name}={value}")?;
+            }
+        }
+        writeln!(writer, "{end}")
+    }
+}
+
+fn color(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "\x1b[31m",
+        Level::WARN => "\x1b[33m",
+        Level::INFO => "\x1b[32m",
+        _ => "\x1b[34m",
+    }
+}
+
 // === impl Fields ===
+
+impl Fields {
+    fn of(event: &Event<'_>) -> Self {
+        let mut fields = Self::default();
+        event.record(&mut fields);
+        fields
+    }
+
+    fn add(&mut self, field: &Field, value: Value) {
+        match (field.name(), value) {
+            ("message", Value::String(message)) => self.message = message,
+            (name, value) => self.others.push((name, value)),
+        }
+    }
+}
 
 impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.0.insert(field.name().to_owned(), value.into());
+        self.add(field, value.into());
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.0.insert(field.name().to_owned(), value.into());
+        self.add(field, value.into());
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.0.insert(field.name().to_owned(), value.into());
+        self.add(field, value.into());
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.0.insert(field.name().to_owned(), value.into());
+        self.add(field, value.into());
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.0.insert(field.name().to_owned(), value.into());
+        self.add(field, value.into());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0.insert(field.name().to_owned(), format!("{value:?}").into());
+        self.add(field, format!("{value:?}").into());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Map;
     use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]

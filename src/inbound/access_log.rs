@@ -22,8 +22,8 @@ use crate::{
 
 /// The target of the lines, to be turned up or down by itself.
 const TARGET: &str = "access";
-/// Calls that probes make all day; their lines are for debugging only.
-const HEALTH: &str = "grpc.health.v1.Health/";
+/// Calls that probes and tools make; their lines are for debugging only.
+const QUIET: [&str; 2] = ["grpc.health.v1.", "grpc.reflection.v1"];
 
 /// Makes [`AccessLog`].
 #[derive(Debug, Clone)]
@@ -118,7 +118,7 @@ impl Drop for Line {
 /// The level of a line: an error is something that an operator has to mend.
 fn level(method: &str, record: &Record) -> Level {
     match record.failure.as_ref().map(|failure| failure.side) {
-        _ if method.starts_with(HEALTH) => Level::DEBUG,
+        _ if QUIET.iter().any(|quiet| method.starts_with(quiet)) => Level::DEBUG,
         Some(Side::Bridge) => Level::ERROR,
         Some(Side::Upstream) => Level::WARN,
         Some(Side::Caller) | None => Level::INFO,

@@ -6,7 +6,7 @@ mod kitchen;
 mod program;
 
 pub(crate) use self::{
-    api::{Api, RawApi, Seen, json},
+    api::{Api, RawApi, json},
     bridge::{Bridge, details, reason},
     kitchen::Kitchen,
     program::Program,
