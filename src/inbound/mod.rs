@@ -13,6 +13,11 @@ use std::{convert::Infallible, future::Future, pin::Pin};
 use axum::body::Body;
 use http::Response;
 
-pub use self::{access_log::AccessLogLayer, content_type::ContentTypeLayer, deadline::DeadlineLayer};
+pub use self::{
+    access_log::{AccessLog, AccessLogLayer},
+    content_type::{ContentType, ContentTypeLayer},
+    deadline::{Deadline, DeadlineLayer},
+};
 
-type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+/// What every layer's service answers with.
+pub type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;

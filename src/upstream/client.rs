@@ -50,6 +50,8 @@ impl Client {
 
     pub(super) async fn probe(&self, path: &str, timeout: Duration) -> Result<StatusCode, Error> {
         let request = self.http.get(format!("{}{path}", self.base)).timeout(timeout);
+        // The body is not read, so the connection is not used again: each probe also shows that the API
+        // takes new ones.
         let answer = request.send().await.map_err(|error| self.before_answer(&error))?;
         Ok(answer.status())
     }

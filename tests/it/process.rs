@@ -7,7 +7,7 @@ use prost_reflect::DescriptorPool;
 use serde_json::Value;
 use tonic::{Code, transport::Channel};
 
-use crate::support::{Api, Bridge, Program, json};
+use crate::support::{Api, Bridge, Program, json, tls_api};
 use grpc_rest_bridge::app::Stopped;
 
 async fn client(address: &str) -> ProductServiceClient<Channel> {
@@ -53,6 +53,41 @@ async fn the_port_of_cloud_run_is_honoured() {
     let mut program = Program::start(&["serve"], &[("PORT", "0"), ("BRIDGE_UPSTREAM", "http://127.0.0.1:1")]);
     let address = program.address().await;
     assert!(address.starts_with("0.0.0.0:") && !address.ends_with(":50051"), "{address}");
+}
+
+#[tokio::test]
+async fn an_https_api_is_trusted_by_the_certificates_of_the_machine_and_no_others() {
+    let (address, certificate) = tls_api(r#"{"product":{"title":"Pie"}}"#).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, certificate).unwrap();
+    let url = format!("https://localhost:{}", address.port());
+    let words = ["serve", "--listen", "127.0.0.1:0", "--upstream", &url];
+
+    let mut trusting = Program::start(&words, &[("SSL_CERT_FILE", file.to_str().unwrap())]);
+    let answer =
+        client(&trusting.address().await).await.get_product(GetProductRequest { id: 7 }).await.unwrap();
+    assert_eq!(answer.into_inner().product.unwrap().title.as_deref(), Some("Pie"));
+
+    let mut doubting = Program::start(&words, &[]);
+    let status =
+        client(&doubting.address().await).await.get_product(GetProductRequest { id: 7 }).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "the API cannot be reached"));
+    let line = doubting.log("shop.v1.ProductService/GetProduct UNAVAILABLE").await;
+    assert!(line["detail"].as_str().unwrap().contains("certificate"), "{line}");
+    assert_eq!(line["severity"], "WARNING");
+}
+
+#[tokio::test]
+async fn a_call_whose_caller_went_away_is_cancelled_in_the_log() {
+    let (api, mut was_asked, _never) = patient_api().await;
+    let mut program = Program::start(&["serve", "--listen", "127.0.0.1:0", "--upstream", &api.url()], &[]);
+    let mut shop = client(&program.address().await).await;
+    let call = tokio::spawn(async move { shop.list_products(ListProductsRequest {}).await });
+    was_asked.recv().await.unwrap();
+    call.abort();
+    let line = program.log("shop.v1.ProductService/ListProducts").await;
+    assert_eq!((&line["code"], &line["severity"]), (&"CANCELLED".into(), &"INFO".into()), "{line}");
 }
 
 #[tokio::test]

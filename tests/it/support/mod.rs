@@ -6,7 +6,7 @@ mod kitchen;
 mod program;
 
 pub(crate) use self::{
-    api::{Api, RawApi, json},
+    api::{Api, RawApi, json, tls_api},
     bridge::{Bridge, details, reason},
     kitchen::Kitchen,
     program::Program,
