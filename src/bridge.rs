@@ -13,18 +13,19 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 use http::{Request, Response};
 use prost_reflect::{Kind, MessageDescriptor};
 use tonic::{
     Code, Status,
-    codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codec::CompressionEncoding,
     server::{Grpc, UnaryService},
 };
 use tower::Service;
 
 use crate::{
     call::{Call, X_REQUEST_ID},
+    codec::BytesCodec,
     config::InboundConfig,
     contract::{Body, Contract},
     error::{Answer, Error},
@@ -58,10 +59,6 @@ struct BridgedCall {
     method: usize,
     call: Arc<Call>,
 }
-
-/// Messages are opaque bytes to the gRPC library. Zero bytes are a message too: the empty one.
-#[derive(Debug, Clone, Copy)]
-struct BytesCodec;
 
 type ResponseFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
@@ -234,42 +231,6 @@ impl UnaryService<Bytes> for BridgedCall {
             }
             Ok(response)
         })
-    }
-}
-
-// === impl BytesCodec ===
-
-impl Codec for BytesCodec {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        *self
-    }
-
-    fn decoder(&mut self) -> Self {
-        *self
-    }
-}
-
-impl Encoder for BytesCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for BytesCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
     }
 }
 

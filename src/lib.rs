@@ -19,7 +19,7 @@
 //! protobuf, and only `bridge` sees both. What passes between them is `http::Request<Bytes>` and
 //! `http::Response<Bytes>`.
 //!
-//! Around it: `cli` reads the command line into the typed [`config`], a [`fault`] is what keeps the program
+//! Around it: [`codec`] hands messages to the gRPC library as bytes, `cli` reads the command line into the typed [`config`], a [`fault`] is what keeps the program
 //! from starting, [`telemetry`] writes the logs, and `google` holds the generated types of HTTP rules.
 //!
 //! # Use as a library
@@ -46,6 +46,7 @@ pub mod app;
 pub mod bridge;
 pub mod call;
 mod cli;
+pub mod codec;
 pub mod config;
 pub mod contract;
 pub mod deadline;

@@ -5,9 +5,9 @@ use http::Uri;
 use tokio::net::TcpListener;
 
 use super::{
-    Exit,
+    Exit, reader,
     serve::{bind, block_on, serve, signals},
-    settings::{self, DemoSettings, LogSettings},
+    settings::{DemoSettings, LogSettings},
 };
 use crate::{
     config::{Config, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig},
@@ -24,7 +24,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, matches: &ArgMatches) -> Exit {
-    let (listen, logs) = match settings::both(args.settings.listen(matches), args.logs.resolve(matches)) {
+    let (listen, logs) = match reader::both(args.settings.listen(matches), args.logs.resolve(matches)) {
         Ok(settings) => settings,
         Err(exit) => return exit,
     };

@@ -25,11 +25,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, matches: &ArgMatches) -> Exit {
-    let (config, logs) =
-        match super::settings::both(args.settings.config(matches), args.logs.resolve(matches)) {
-            Ok(settings) => settings,
-            Err(exit) => return exit,
-        };
+    let (config, logs) = match super::reader::both(args.settings.config(matches), args.logs.resolve(matches))
+    {
+        Ok(settings) => settings,
+        Err(exit) => return exit,
+    };
     logs.init();
     block_on(async {
         let app = match bind(config).await {

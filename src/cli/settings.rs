@@ -7,18 +7,15 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     str::FromStr,
     sync::Arc,
-    time::Duration,
 };
 
-use bytesize::ByteSize;
-use clap::{ArgMatches, parser::ValueSource};
-use http::{HeaderValue, Uri, uri::PathAndQuery};
+use clap::ArgMatches;
+use http::{HeaderValue, uri::PathAndQuery};
 use tracing_subscriber::filter::Targets;
 
-use super::Exit;
+use super::reader::{Faults, Reader, TIME};
 use crate::{
     config::{Config, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig},
-    fault::Fault,
     telemetry::{self, LogFormat},
 };
 
@@ -223,19 +220,6 @@ pub(super) struct Logs {
     format: LogFormat,
 }
 
-/// What is wrong with settings, and whether a flag is among them.
-#[derive(Debug, Default)]
-pub(super) struct Faults {
-    faults: Vec<Fault>,
-    command_line: bool,
-}
-
-/// Reads settings and gathers what is wrong with them.
-struct Reader<'a> {
-    matches: &'a ArgMatches,
-    faults: Faults,
-}
-
 // === impl ServeSettings ===
 
 impl ServeSettings {
@@ -391,105 +375,8 @@ impl Logs {
     }
 }
 
-/// Both settings, or the faults of both.
-pub(super) fn both<A, B>(one: Result<A, Faults>, other: Result<B, Faults>) -> Result<(A, B), Exit> {
-    match (one, other) {
-        (Ok(one), Ok(other)) => Ok((one, other)),
-        (one, other) => {
-            let mut all = one.err().unwrap_or_default();
-            let other = other.err().unwrap_or_default();
-            all.faults.extend(other.faults);
-            Err(Exit::Faults { faults: all.faults, command_line: all.command_line || other.command_line })
-        }
-    }
-}
-
-// === impl Reader ===
-
+/// How to mend an address.
 const ADDRESS: &str = "write ADDRESS:PORT, such as 127.0.0.1:50051 or [::]:50051";
-const TIME: &str = "write a number with its unit, such as 500ms, 10s or 2m";
-
-impl Reader<'_> {
-    /// The value that `parse` reads, or a fault with `mend`.
-    fn value<T>(
-        &mut self,
-        id: &str,
-        text: &str,
-        mend: &str,
-        parse: impl FnOnce(&str) -> Option<T>,
-    ) -> Option<T> {
-        let value = parse(text);
-        if value.is_none() {
-            self.fault(id, format!("{text:?} is not valid"), mend);
-        }
-        value
-    }
-
-    fn optional<T>(
-        &mut self,
-        id: &str,
-        text: Option<&str>,
-        mend: &str,
-        parse: impl FnOnce(&str) -> Option<T>,
-    ) -> Option<T> {
-        self.value(id, text?, mend, parse)
-    }
-
-    /// A time of more than nothing.
-    fn time(&mut self, id: &str, text: &str) -> Option<Duration> {
-        self.value(id, text, TIME, |text| humantime::parse_duration(text).ok().filter(|time| !time.is_zero()))
-    }
-
-    fn size(&mut self, id: &str, text: &str) -> Option<usize> {
-        self.value(id, text, "write a size of at least 1 byte, such as 65536, 64KiB or 4MiB", |text| {
-            let size = text.parse::<ByteSize>().ok()?.as_u64();
-            usize::try_from(size).ok().filter(|size| *size > 0)
-        })
-    }
-
-    /// A base URL; what cannot be kept secret or has no meaning in one is refused.
-    fn url(&mut self, id: &str, text: &str) -> Option<Uri> {
-        let mend = "write http://HOST[:PORT][/PREFIX], such as http://shop-api:3000";
-        let url: Uri = self.value(id, text, mend, |text| text.parse().ok())?;
-        let complaint = match (url.scheme_str(), url.authority()) {
-            (Some("http" | "https"), Some(authority)) if !authority.as_str().contains('@') => {
-                if url.query().is_some() || text.contains('#') {
-                    "has a query or a fragment"
-                } else {
-                    return Some(url);
-                }
-            }
-            (Some("http" | "https"), Some(_)) => "has a user name or password in it",
-            (Some("http" | "https"), None) | (None, _) => "is no absolute URL",
-            (Some(_), _) => "is neither http nor https",
-        };
-        // A URL with a password in it is not printed again.
-        let shown = if text.contains('@') { "the URL".to_owned() } else { format!("{text:?}") };
-        self.fault(id, format!("{shown} {complaint}"), mend);
-        None
-    }
-
-    fn missing(&mut self, id: &str, mend: &str) {
-        let place = format!("{} or {}", flag(id), variable(id));
-        self.faults.faults.push(Fault::new(place, "is missing", mend));
-        self.faults.command_line = true;
-    }
-
-    fn fault(&mut self, id: &str, what: String, mend: &str) {
-        let from_variable = self.matches.value_source(id) == Some(ValueSource::EnvVariable);
-        let place = if from_variable { variable(id) } else { flag(id) };
-        self.faults.command_line |= !from_variable;
-        self.faults.faults.push(Fault::new(place, what, mend));
-    }
-}
-
-fn flag(id: &str) -> String {
-    format!("--{}", id.replace('_', "-"))
-}
-
-fn variable(id: &str) -> String {
-    if id == "port" { "PORT".to_owned() } else { format!("BRIDGE_{}", id.to_ascii_uppercase()) }
-}
 
 /// `localhost` is taken for what it is on every machine.
 fn address(text: &str) -> Option<SocketAddr> {

@@ -8,17 +8,16 @@
 //! upstream body or a stack trace; [`Error::log_detail`] holds what an operator needs.
 
 mod answer;
+mod evidence;
 pub(crate) mod status;
+mod text;
 
 use std::{borrow::Cow, time::Duration};
 
 use http::StatusCode;
 use tonic::Code;
 
-pub use self::{
-    answer::{Answer, Evidence},
-    status::CallContext,
-};
+pub use self::{answer::Answer, evidence::Evidence, status::CallContext};
 
 /// Why a call failed.
 #[derive(Debug)]

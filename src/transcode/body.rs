@@ -7,9 +7,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use super::{
     number,
     plan::{FieldPlan, Kind, MessageId, Schema, Shape},
-    request::{RequestError, below, list, single},
+    refusal::RequestError,
     value::Leaf,
-    wire::{Value, View},
+    wire::{Value, View, below},
 };
 
 type Result<T> = std::result::Result<T, RequestError>;
@@ -45,7 +45,7 @@ fn is_set(view: &View<'_>, slot: usize, field: &FieldPlan) -> Result<bool> {
     }
     match field.shape {
         Shape::Single { explicit: false } => {
-            let leaf = single(view, slot, &field.kind).map_err(|error| error.at_name(&field.name))?;
+            let leaf = Leaf::single(view, slot, &field.kind).map_err(|error| error.at_name(&field.name))?;
             Ok(leaf.is_some_and(|leaf| !leaf.is_default(&field.kind)))
         }
         Shape::Single { explicit: true } | Shape::List { .. } | Shape::Map => Ok(true),
@@ -77,11 +77,11 @@ impl<'a> Writer<'a> {
             (Kind::Message(id), Shape::List { .. }) => self.objects(view, slot, *id)?,
             (Kind::Message(id), Shape::Map) => self.map(view, slot, *id, &field.name)?,
             (kind, Shape::Single { .. }) => {
-                let leaf = single(view, slot, kind).map_err(|error| error.at_name(&field.name))?;
+                let leaf = Leaf::single(view, slot, kind).map_err(|error| error.at_name(&field.name))?;
                 self.optional_leaf(leaf.as_ref(), kind);
             }
             (kind, Shape::List { .. } | Shape::Map) => {
-                let leaves = list(view, slot, kind).map_err(|error| error.at_name(&field.name))?;
+                let leaves = Leaf::list(view, slot, kind).map_err(|error| error.at_name(&field.name))?;
                 self.array(leaves, |writer, leaf| {
                     writer.leaf(&leaf);
                     Ok(())
@@ -119,7 +119,7 @@ impl<'a> Writer<'a> {
         for bytes in view.all(slot).filter_map(Value::bytes) {
             let entry = view.element(self.schema, entry, bytes)?;
             let kind = &entry.plan.fields[0].kind;
-            let key = single(&entry, 0, kind).map_err(|error| error.at_name(name))?;
+            let key = Leaf::single(&entry, 0, kind).map_err(|error| error.at_name(name))?;
             let key = key.or_else(|| Leaf::default(kind)).map(|leaf| leaf.text()).unwrap_or_default();
             entries.retain(|(other, _)| *other != key);
             entries.push((key, entry));

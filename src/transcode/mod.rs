@@ -6,10 +6,15 @@
 
 mod body;
 pub mod json;
+mod mismatch;
 mod number;
+mod path;
 pub mod plan;
+mod query;
+mod refusal;
 mod request;
 mod response;
+mod scalar;
 mod value;
 mod well_known;
 mod wire;
@@ -17,13 +22,13 @@ mod wire;
 use bytes::Bytes;
 use http::Request;
 
+pub use self::{mismatch::Mismatch, refusal::RequestError, wire::WireError};
 use self::{
     plan::{MessageId, Schema},
     request::RequestPlan,
     response::ResponsePlan,
     wire::View,
 };
-pub use self::{request::RequestError, response::Mismatch, wire::WireError};
 use crate::{
     contract::{Binding, Contract, Method},
     fault::Fault,
@@ -90,7 +95,7 @@ impl Transcoder {
                 Err(error) => first_error = first_error.or(Some(error)),
             }
         }
-        Err(first_error.unwrap_or_else(|| request::unmappable("the method", "has no HTTP rule")))
+        Err(first_error.unwrap_or_else(|| refusal::unmappable("the method", "has no HTTP rule")))
     }
 
     /// Turns the JSON of a successful answer into the response message.

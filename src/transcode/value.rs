@@ -6,7 +6,7 @@ use super::{
     number,
     plan::{EnumPlan, Kind, Scalar, WellKnown},
     well_known::{self, Time},
-    wire::{self, Value, WireError},
+    wire::{self, Value, View, WireError},
 };
 
 /// A value that is neither a message nor a list.
@@ -46,6 +46,33 @@ impl<'a> Leaf<'a> {
             (Kind::WellKnown(known), Value::Bytes(bytes)) => Self::well_known(*known, [bytes]).map(Some),
             (Kind::Enum(_) | Kind::WellKnown(_) | Kind::Message(_), _) => Ok(None),
         }
+    }
+
+    /// The value of a single field that is no message, if it was sent.
+    pub(super) fn single(view: &View<'a>, slot: usize, kind: &Kind) -> Result<Option<Self>, LeafError> {
+        match (kind, view.last(slot)) {
+            (Kind::WellKnown(known), Some(_)) => {
+                Self::well_known(*known, view.all(slot).filter_map(Value::bytes)).map(Some)
+            }
+            (kind, Some(value)) => Self::read(kind, value),
+            (_, None) => Ok(None),
+        }
+    }
+
+    /// The values of a list that holds no messages, packed or not.
+    pub(super) fn list(view: &View<'a>, slot: usize, kind: &Kind) -> Result<Vec<Self>, LeafError> {
+        let mut leaves = Vec::new();
+        for value in view.all(slot) {
+            match value {
+                Value::Bytes(packed) if kind.wire_type() != wire::Type::Bytes => {
+                    for value in wire::unpack(packed, kind.wire_type()) {
+                        leaves.extend(Self::read(kind, value?)?);
+                    }
+                }
+                value => leaves.extend(Self::read(kind, value)?),
+            }
+        }
+        Ok(leaves)
     }
 
     /// The value that a field without presence has when nothing was sent.

@@ -133,6 +133,11 @@ impl<'a> View<'a> {
     }
 }
 
+/// The bound paths that go through `slot`, without it.
+pub(super) fn below<'b>(bound: &[&'b [usize]], slot: usize) -> Vec<&'b [usize]> {
+    bound.iter().filter_map(|path| path.strip_prefix(&[slot])).collect()
+}
+
 /// Of the members of a `oneof` only the last one sent is set.
 fn drop_oneof_siblings(plan: &MessagePlan, slot: usize, values: &mut Vec<(usize, Value<'_>)>) {
     let field = &plan.fields[slot];

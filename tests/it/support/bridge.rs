@@ -2,9 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 use grpc_rest_bridge::{
     app::{App, Stopped},
+    codec::BytesCodec,
     config::{Config, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig},
     contract::Contract,
     shop::v1::product_service_client::ProductServiceClient,
@@ -15,7 +16,6 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle};
 use tonic::{
     Request, Response, Status,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     transport::{Channel, Endpoint},
 };
 use tonic_types::{ErrorDetails, StatusExt};
@@ -170,42 +170,4 @@ pub(crate) fn details(status: &Status) -> ErrorDetails {
 /// The reason in a status's ErrorInfo.
 pub(crate) fn reason(status: &Status) -> String {
     details(status).error_info().map(|info| info.reason.clone()).unwrap_or_default()
-}
-
-/// Messages as the bytes that they are.
-#[derive(Clone, Copy)]
-struct BytesCodec;
-
-impl Codec for BytesCodec {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        *self
-    }
-
-    fn decoder(&mut self) -> Self {
-        *self
-    }
-}
-
-impl Encoder for BytesCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for BytesCodec {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
-    }
 }

@@ -1,0 +1,83 @@
+//! Values in a path: found by the variable's field path, checked against its pattern, percent-encoded.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::{
+    plan::{Kind, MessageId, Schema, Shape},
+    value::{Leaf, LeafError},
+    wire::View,
+};
+use crate::contract::template::{Glob, Variable};
+
+/// Everything but the unreserved characters of RFC 3986.
+pub(super) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The slots on the way to a variable's field; the contract has checked that they exist.
+pub(super) fn slots(schema: &Schema, message: MessageId, variable: &Variable) -> Vec<usize> {
+    let mut slots = Vec::new();
+    let mut message = Some(message);
+    for name in &variable.field_path {
+        let plan = message.map(|id| schema.message(id));
+        let Some((plan, slot)) = plan.and_then(|plan| Some((plan, plan.slot_named(name)?))) else { break };
+        slots.push(slot);
+        message = match plan.fields[slot].kind {
+            Kind::Message(id) => Some(id),
+            _ => None,
+        };
+    }
+    slots
+}
+
+/// The text of the value at the end of `slots`; what was not sent reads as its default.
+pub(super) fn leaf_text(schema: &Schema, view: &View<'_>, slots: &[usize]) -> Result<String, LeafError> {
+    let Some((slot, rest)) = slots.split_first() else { return Ok(String::new()) };
+    let field = &view.plan.fields[*slot];
+    match &field.kind {
+        Kind::Message(id) => leaf_text(schema, &view.message(schema, *slot, *id)?, rest),
+        kind => {
+            let sent = match view.last(*slot) {
+                Some(value) => Leaf::read(kind, value)?,
+                None => None,
+            };
+            let Shape::Single { explicit } = field.shape else { return Ok(String::new()) };
+            // An unset optional field has no value to put into a path; empty text is refused there.
+            let value = if explicit { sent } else { sent.or_else(|| Leaf::default(kind)) };
+            Ok(value.map(|leaf| leaf.text()).unwrap_or_default())
+        }
+    }
+}
+
+/// Appends the value, percent-encoded, if it fits the variable's pattern.
+///
+/// Dot segments are refused: clients and servers resolve them, in every encoding, to another path.
+pub(super) fn expand(variable: &Variable, value: &str, path: &mut String) -> Result<(), String> {
+    let single = variable.is_single_segment();
+    let segments: Vec<_> = if single { vec![value] } else { value.split('/').collect() };
+    if segments.iter().any(|segment| matches!(*segment, "." | "..")) {
+        return Err("must not have \".\" or \"..\" as a path segment".to_owned());
+    }
+    if value.is_empty() {
+        return Err("must be set, since the path needs it".to_owned());
+    }
+    if segments.iter().any(|segment| segment.is_empty()) || !fits(&variable.pattern, &segments) {
+        let pattern: Vec<_> = variable.pattern.iter().map(Glob::as_str).collect();
+        return Err(format!("must look like \"{}\"", pattern.join("/")));
+    }
+    for (index, segment) in segments.iter().enumerate() {
+        if index > 0 {
+            path.push('/');
+        }
+        path.extend(utf8_percent_encode(segment, RESERVED));
+    }
+    Ok(())
+}
+
+fn fits(pattern: &[Glob], segments: &[&str]) -> bool {
+    match (pattern, segments) {
+        ([], rest) => rest.is_empty(),
+        ([Glob::Many, below @ ..], rest) => (0..=rest.len()).any(|taken| fits(below, &rest[taken..])),
+        ([Glob::One, below @ ..], [_, rest @ ..]) => fits(below, rest),
+        ([Glob::Literal(text), below @ ..], [first, rest @ ..]) => text == first && fits(below, rest),
+        ([_, ..], []) => false,
+    }
+}
