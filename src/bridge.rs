@@ -24,7 +24,7 @@ use tonic::{
 use tower::Service;
 
 use crate::{
-    call::{Call, X_REQUEST_ID},
+    call::{Call, X_REQUEST_ID, clip},
     codec::BytesCodec,
     config::InboundConfig,
     contract::{Body, Contract},
@@ -135,7 +135,7 @@ impl Inner {
         let mut encoded = self.transcoder.encode(method, message)?;
         encoded.request.headers_mut().insert(X_REQUEST_ID, call.request_id.clone());
         call.note(|record| {
-            record.request = format!("{} {}", encoded.request.method(), encoded.request.uri().path());
+            record.request = format!("{} {}", encoded.request.method(), clip(encoded.request.uri().path()));
             record.map = Some(started.elapsed());
         });
         Ok(encoded)

@@ -10,6 +10,9 @@ use tonic::{Code, Status};
 
 use crate::error::{CallContext, Error, Side};
 
+/// A longer name is cut in logs and errors.
+const MAX_NAME_CHARS: usize = 256;
+
 /// The header that carries the id of a call through every party.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Rails cuts a longer one.
@@ -66,7 +69,7 @@ impl Call {
     /// A call that begins now. Its id is the caller's if that is a good one, else a new one.
     pub fn begin(path: &str, headers: &HeaderMap, domain: Arc<str>) -> Self {
         Self {
-            method: path.trim_start_matches('/').to_owned(),
+            method: clip(path.trim_start_matches('/')),
             request_id: request_id(headers),
             started: Instant::now(),
             domain,
@@ -111,6 +114,14 @@ impl Call {
             });
         });
         status
+    }
+}
+
+/// A text as long as names usually are: what a caller sends is repeated in logs and errors.
+pub fn clip(text: &str) -> String {
+    match text.char_indices().nth(MAX_NAME_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

@@ -33,13 +33,14 @@ pub struct CallContext<'a> {
 // === impl Error ===
 
 impl Error {
-    /// The status that the caller gets.
+    /// The status that the caller gets, cut down until it fits into the trailers.
     pub fn to_status(&self, call: &CallContext<'_>) -> Status {
         let (code, mut message) = (self.code(), self.public_message(call));
         let mut violations = self.violations();
         violations.truncate(MAX_VIOLATIONS);
+        let mut api_details = true;
         loop {
-            let details = self.details(call, &violations);
+            let details = self.details(call, &violations, api_details);
             let status = Status::with_error_details(code, message.clone(), details);
             if encoded_length(&status) <= MAX_STATUS_BYTES {
                 return status;
@@ -48,15 +49,21 @@ impl Error {
                 (2.., _) => violations.truncate(violations.len() / 2),
                 (_, MIN_MESSAGE_CHARS..) => message = shorter(&message),
                 (1, _) => violations.clear(),
-                // What is left came with the API's own details.
-                _ => return Status::with_error_details(code, message, ErrorDetails::new()),
+                // What is left is of bounded length, but for what the API sent.
+                _ if api_details => api_details = false,
+                _ => return status,
             }
         }
     }
 
-    fn details(&self, call: &CallContext<'_>, violations: &[(String, String)]) -> ErrorDetails {
+    fn details(
+        &self,
+        call: &CallContext<'_>,
+        violations: &[(String, String)],
+        api_details: bool,
+    ) -> ErrorDetails {
         let mut details = match self {
-            Self::Answer(answer) => answer.evidence.details.clone(),
+            Self::Answer(answer) if api_details => answer.evidence.details.clone(),
             _ => ErrorDetails::new(),
         };
         if details.error_info().is_none() {

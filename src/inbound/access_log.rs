@@ -16,7 +16,7 @@ use tracing::Level;
 
 use super::ResponseFuture;
 use crate::{
-    call::{Call, Record},
+    call::{Call, Record, clip},
     error::{Side, status::code_name},
 };
 
@@ -98,7 +98,7 @@ fn code(response: &Response<Body>) -> Code {
 
 fn user_agent(headers: &HeaderMap) -> String {
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
-    agent.unwrap_or_default().to_owned()
+    clip(agent.unwrap_or_default())
 }
 
 // === impl Line ===

@@ -2,6 +2,8 @@
 //!
 //! What was not set is not written, so that a PATCH changes only what its caller named.
 
+use std::collections::{HashMap, hash_map::Entry};
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
@@ -116,13 +118,19 @@ impl<'a> Writer<'a> {
     /// A key or a value that is missing from an entry is its default; of equal keys the last one counts.
     fn map(&mut self, view: &View<'a>, slot: usize, entry: MessageId, name: &str) -> Result<()> {
         let mut entries: Vec<(String, View<'a>)> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
         for bytes in view.all(slot).filter_map(Value::bytes) {
             let entry = view.element(self.schema, entry, bytes)?;
             let kind = &entry.plan.fields[0].kind;
             let key = Leaf::single(&entry, 0, kind).map_err(|error| error.at_name(name))?;
             let key = key.or_else(|| Leaf::default(kind)).map(|leaf| leaf.text()).unwrap_or_default();
-            entries.retain(|(other, _)| *other != key);
-            entries.push((key, entry));
+            match places.entry(key.clone()) {
+                Entry::Occupied(place) => entries[*place.get()].1 = entry,
+                Entry::Vacant(place) => {
+                    place.insert(entries.len());
+                    entries.push((key, entry));
+                }
+            }
         }
         self.out.push(b'{');
         let mut first = true;

@@ -72,12 +72,67 @@ pub(super) fn expand(variable: &Variable, value: &str, path: &mut String) -> Res
     Ok(())
 }
 
+/// Whether the segments match. A `**` takes as few as it can and is given one more at each mismatch after it,
+/// so the work is bounded by pattern times segments.
 fn fits(pattern: &[Glob], segments: &[&str]) -> bool {
-    match (pattern, segments) {
-        ([], rest) => rest.is_empty(),
-        ([Glob::Many, below @ ..], rest) => (0..=rest.len()).any(|taken| fits(below, &rest[taken..])),
-        ([Glob::One, below @ ..], [_, rest @ ..]) => fits(below, rest),
-        ([Glob::Literal(text), below @ ..], [first, rest @ ..]) => text == first && fits(below, rest),
-        ([_, ..], []) => false,
+    let (mut p, mut s) = (0, 0);
+    let mut retry = None;
+    while s < segments.len() {
+        match pattern.get(p) {
+            Some(Glob::Many) => {
+                p += 1;
+                retry = Some((p, s));
+            }
+            Some(glob) if glob.takes(segments[s]) => {
+                p += 1;
+                s += 1;
+            }
+            _ => {
+                let Some((after, taken)) = retry else { return false };
+                retry = Some((after, taken + 1));
+                (p, s) = (after, taken + 1);
+            }
+        }
+    }
+    pattern[p..].iter().all(|glob| *glob == Glob::Many)
+}
+
+impl Glob {
+    fn takes(&self, segment: &str) -> bool {
+        match self {
+            Self::Literal(text) => text == segment,
+            Self::One => true,
+            Self::Many => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::template::Template;
+
+    #[test]
+    fn a_value_fits_the_pattern_that_it_looks_like() {
+        for (pattern, value, does) in [
+            ("*", "a", true),
+            ("a/*", "a/b", true),
+            ("a/*", "a", false),
+            ("a/*", "a/b/c", false),
+            ("**", "a/b/c", true),
+            ("a/**", "a", true),
+            ("a/**/b", "a/b", true),
+            ("a/**/b", "a/b/b/x/b", true),
+            ("a/**/b", "a/b/x", false),
+            ("a/**/b/*", "a/b/b/c", true),
+            ("**/a/**/b/**", "a/b", true),
+            ("**/a/**/b/**", "x/a/b/a/x", true),
+            ("**/a/**/b/**", "b/a", false),
+        ] {
+            let template = Template::parse(&format!("/{{v={pattern}}}")).unwrap();
+            let variable = template.variables().next().unwrap().clone();
+            let segments: Vec<_> = value.split('/').collect();
+            assert_eq!(fits(&variable.pattern, &segments), does, "{pattern} {value}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The protobuf wire format (<https://protobuf.dev/programming-guides/encoding/>): a reader that borrows
 //! and a writer that appends.
 
-use super::plan::{Kind, MessageId, MessagePlan, Scalar, Schema, Shape};
+use super::plan::{Kind, MessageId, MessagePlan, Scalar, Schema};
 
 /// Messages may nest this deep, which is protobuf's own default.
 const MAX_DEPTH: usize = 100;
@@ -62,6 +62,17 @@ pub(super) struct View<'a> {
     depth: usize,
 }
 
+/// Which member of each `oneof` was sent last: setting one clears the others.
+#[derive(Default)]
+struct Choices(Vec<Choice>);
+
+struct Choice {
+    oneof: usize,
+    slot: usize,
+    /// The index of the first value that counts.
+    since: usize,
+}
+
 struct Reader<'a> {
     bytes: &'a [u8],
 }
@@ -85,15 +96,17 @@ impl<'a> View<'a> {
         }
         let plan = schema.message(id);
         let mut values = Vec::new();
+        let mut choices = Choices::default();
         for bytes in parts {
             let mut reader = Reader { bytes };
             while let Some((number, value)) = reader.next()? {
                 if let Some(slot) = plan.slot_numbered(number) {
-                    drop_oneof_siblings(plan, slot, &mut values);
+                    choices.note(plan, slot, values.len());
                     values.push((slot, value));
                 }
             }
         }
+        choices.keep_last(plan, &mut values);
         // Stable: what was sent for one field stays in order.
         values.sort_by_key(|(slot, _)| *slot);
         Ok(Self { plan, values, depth })
@@ -138,11 +151,31 @@ pub(super) fn below<'b>(bound: &[&'b [usize]], slot: usize) -> Vec<&'b [usize]> 
     bound.iter().filter_map(|path| path.strip_prefix(&[slot])).collect()
 }
 
-/// Of the members of a `oneof` only the last one sent is set.
-fn drop_oneof_siblings(plan: &MessagePlan, slot: usize, values: &mut Vec<(usize, Value<'_>)>) {
-    let field = &plan.fields[slot];
-    if field.oneof.is_some() && matches!(field.shape, Shape::Single { .. }) {
-        values.retain(|(other, _)| *other == slot || plan.fields[*other].oneof != field.oneof);
+// === impl Choices ===
+
+impl Choices {
+    /// Notes that `slot` was sent as the value with this index.
+    fn note(&mut self, plan: &MessagePlan, slot: usize, index: usize) {
+        let Some(oneof) = plan.fields[slot].oneof else { return };
+        match self.0.iter_mut().find(|choice| choice.oneof == oneof) {
+            Some(choice) if choice.slot != slot => *choice = Choice { oneof, slot, since: index },
+            Some(_) => {}
+            None => self.0.push(Choice { oneof, slot, since: index }),
+        }
+    }
+
+    /// Drops what was sent for a `oneof` before its last member.
+    fn keep_last(&self, plan: &MessagePlan, values: &mut Vec<(usize, Value<'_>)>) {
+        if self.0.iter().all(|choice| choice.since == 0) {
+            return;
+        }
+        let mut index = 0;
+        values.retain(|(slot, _)| {
+            let choice = self.0.iter().find(|choice| Some(choice.oneof) == plan.fields[*slot].oneof);
+            let keep = choice.is_none_or(|choice| index >= choice.since);
+            index += 1;
+            keep
+        });
     }
 }
 

@@ -177,6 +177,30 @@ async fn message_and_details_stay_small_whatever_the_api_writes() {
     assert!(!details(&status).bad_request().unwrap().field_violations.is_empty());
 }
 
+/// Names that a caller makes up, and details that an API sends, are of any length.
+#[tokio::test]
+async fn whatever_is_long_the_reason_and_the_request_id_are_told() {
+    let kitchen = Kitchen::open().contract.clone();
+    let api = Api::answering(|_| async {
+        let metadata: serde_json::Map<_, _> = (0..60).map(|n| (format!("key_{n}"), value!("x".repeat(200)))).collect();
+        let info = value!({"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "LONG", "metadata": metadata});
+        json(404, value!({"error": {"status": "NOT_FOUND", "message": "No.", "details": [info]}}).to_string())
+    })
+    .await;
+    let bridge = Bridge::to(&api.url()).contract(kitchen).start().await;
+    let mut long_path = vec![0x0a, 0xe0, 0xd4, 0x03];
+    long_path.resize(4 + 60_000, b'a');
+    for (method, message, why) in [
+        ("kitchen.v1.KitchenService/GetFile", long_path, "NOT_FOUND"),
+        (&format!("{}/A", "a.B".repeat(5_000)), vec![], "METHOD_UNKNOWN"),
+    ] {
+        let status = bridge.call(method, &message).await.unwrap_err();
+        assert_eq!(reason(&status), why);
+        assert!(!details(&status).request_info().unwrap().request_id.is_empty());
+        assert!(status.message().len() + status.details().len() < 4096, "{}", status.details().len());
+    }
+}
+
 #[tokio::test]
 async fn a_misconfigured_bridge_is_reported_as_that() {
     let redirect = |to: &'static str| {

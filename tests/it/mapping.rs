@@ -203,6 +203,22 @@ fn every_legal_way_to_write_a_message_is_understood() {
     }
 }
 
+/// Four megabytes of what would take hours if each part looked at all the others.
+#[test]
+fn a_hostile_message_takes_no_more_time_than_its_size() {
+    let kitchen = Kitchen::open();
+    let oneofs = [[0x18, 1].repeat(1_000_000), [0xc2, 1, 0, 0xca, 1, 0].repeat(350_000)].concat();
+    let request = kitchen.transcoder.encode(kitchen.index("Weigh"), &oneofs).unwrap().request;
+    assert_eq!(std::str::from_utf8(request.body()).unwrap(), r#"{"int32_value":1,"right":{}}"#);
+    let mut map = Vec::new();
+    for key in 0..400_000_u32 {
+        map.extend_from_slice(&[0xaa, 1, 8, 0x0a, 6]);
+        map.extend_from_slice(format!("{key:06}").as_bytes());
+    }
+    let request = kitchen.transcoder.encode(kitchen.index("Weigh"), &map).unwrap().request;
+    assert_eq!(request.body().len(), "{\"labels\":{}}".len() + 400_000 * "\"000000\":\"\",".len() - 1);
+}
+
 #[test]
 fn bytes_that_are_no_message_are_refused() {
     let kitchen = Kitchen::open();
