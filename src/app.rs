@@ -195,10 +195,7 @@ fn routes(
     let routes = Routes::new(health.service())
         .add_service(reflection().build_v1().map_err(fault)?)
         .add_service(reflection().build_v1alpha().map_err(fault)?);
-    Ok(routes
-        .prepare()
-        .into_axum_router()
-        .fallback_service(bridge.map_response(|response| response.map(Body::new))))
+    Ok(routes.prepare().into_axum_router().fallback_service(bridge))
 }
 
 /// HTTP/2 for gRPC; HTTP/1.1 is spoken only to say so in words.

@@ -196,25 +196,42 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_line_is_one_json_object_in_the_fields_of_cloud_logging() {
+    /// What an event looks like in this format.
+    fn written<F>(format: F) -> String
+    where
+        F: FormatEvent<tracing_subscriber::Registry, tracing_subscriber::fmt::format::DefaultFields>
+            + Send
+            + Sync
+            + 'static,
+    {
         let buffer = Buffer::default();
         let writer = buffer.clone();
-        let layer =
-            tracing_subscriber::fmt::layer().event_format(CloudLogging).with_writer(move || writer.clone());
+        let layer = tracing_subscriber::fmt::layer().event_format(format).with_writer(move || writer.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
             tracing::warn!(target: "access", method = "a.B/C", wait_us = 7_u64, "line\none \"two\"");
         });
-        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        let bytes = buffer.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_line_is_one_json_object_in_the_fields_of_cloud_logging() {
+        let text = written(CloudLogging);
         assert_eq!(text.matches('\n').count(), 1, "{text}");
         let mut line: Map<String, Value> = serde_json::from_str(&text).unwrap();
         let time = line.remove("time").unwrap();
         assert!(humantime::parse_rfc3339(time.as_str().unwrap()).is_ok(), "{time}");
-        assert_eq!(
-            Value::Object(line),
-            serde_json::json!({
-                "severity": "WARNING", "target": "access", "method": "a.B/C", "wait_us": 7, "message": "line\none \"two\""
-            })
-        );
+        let expected = serde_json::json!({
+            "severity": "WARNING", "target": "access", "method": "a.B/C", "wait_us": 7, "message": "line\none \"two\""
+        });
+        assert_eq!(Value::Object(line), expected);
+    }
+
+    #[test]
+    fn on_a_terminal_a_line_begins_with_the_time_of_day_and_what_happened() {
+        let text = written(Text { color: false });
+        let (clock, rest) = text.split_at("12:34:56.789".len());
+        assert_eq!(clock.replace(|c: char| c.is_ascii_digit(), "0"), "00:00:00.000");
+        assert_eq!(rest, " WARN  line\none \"two\"  wait_us=7\n");
     }
 }

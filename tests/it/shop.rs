@@ -1,7 +1,16 @@
-use grpc_rest_bridge::shop::v1::{GetProductRequest, ListProductsRequest, Product, Review};
+use grpc_rest_bridge::{
+    config::{InboundConfig, UpstreamConfig},
+    shop::v1::{
+        GetProductRequest, GetProductResponse, ListProductsRequest, ListProductsResponse, Product, Review,
+        product_service_client::ProductServiceClient,
+        product_service_server::{ProductService, ProductServiceServer},
+    },
+    upstream::Upstream,
+};
 use prost_types::Timestamp;
+use tonic::{Request, Response, Status, service::Routes};
 
-use crate::support::{Api, Bridge, json};
+use crate::support::{Api, Bridge, Kitchen, json};
 
 const LIST: &str = r#"{"products":[{"title":"Veranda Symphony","price":"83.84","reviews":[{"id":4,
     "name":"Msgr. Arron Morissette","message":"Nisi est ut consequatur.","rate":2.0}]},
@@ -79,4 +88,44 @@ async fn an_answer_without_content_is_the_empty_message() {
         let answer = bridge.shop().await.get_product(GetProductRequest { id: 7 }).await.unwrap();
         assert_eq!(answer.into_inner().product, None);
     }
+}
+
+/// A shop that needs no API.
+struct ByHand;
+
+#[tonic::async_trait]
+impl ProductService for ByHand {
+    async fn list_products(
+        &self,
+        _: Request<ListProductsRequest>,
+    ) -> Result<Response<ListProductsResponse>, Status> {
+        Err(Status::unimplemented("only single products"))
+    }
+
+    async fn get_product(
+        &self,
+        request: Request<GetProductRequest>,
+    ) -> Result<Response<GetProductResponse>, Status> {
+        let product = Product { id: Some(request.into_inner().id), ..Product::default() };
+        Ok(Response::new(GetProductResponse { product: Some(product) }))
+    }
+}
+
+#[tokio::test]
+async fn a_service_written_by_hand_stands_beside_the_bridged_ones() {
+    let api = Api::saying("{}").await;
+    let upstream = Upstream::new(&UpstreamConfig::new(api.url().parse().unwrap())).unwrap();
+    let contract = Kitchen::open().contract.clone();
+    let bridge = grpc_rest_bridge::bridge::Bridge::new(contract, upstream, InboundConfig::default()).unwrap();
+    let router = Routes::new(ProductServiceServer::new(ByHand)).into_axum_router().fallback_service(bridge);
+
+    let answer =
+        ProductServiceClient::new(router.clone()).get_product(GetProductRequest { id: 7 }).await.unwrap();
+    assert_eq!(answer.into_inner().product.unwrap().id, Some(7));
+    let mut grpc = tonic::client::Grpc::new(router);
+    grpc.ready().await.unwrap();
+    let path = "/kitchen.v1.KitchenService/DeleteDish".parse().unwrap();
+    let codec = grpc_rest_bridge::codec::BytesCodec;
+    grpc.unary(Request::new(bytes::Bytes::new()), path, codec).await.unwrap();
+    assert_eq!(api.call().uri, "/dishes/0");
 }
