@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use super::{
     Exit, reader,
-    serve::{bind, block_on, serve, signals},
+    serve::{Signals, StopSignal, bind, block_on, serve},
     settings::{DemoSettings, LogSettings},
 };
 use crate::{
@@ -30,6 +30,10 @@ pub(super) fn run(args: &Args, matches: &ArgMatches) -> Exit {
     };
     logs.init();
     block_on(async move {
+        let signals = match Signals::listen() {
+            Ok(signals) => signals,
+            Err(exit) => return exit,
+        };
         let (shop, url) = match start_shop().await {
             Ok(shop) => shop,
             Err(error) => return Exit::Failed(format!("cannot start the embedded shop API: {error}")),
@@ -47,7 +51,7 @@ pub(super) fn run(args: &Args, matches: &ArgMatches) -> Exit {
             Err(exit) => return exit,
         };
         print!("{}", banner(app.local_addr().port(), &url));
-        let exit = serve(app).await;
+        let exit = serve(app, signals).await;
         shop.abort();
         exit
     })
@@ -56,9 +60,9 @@ pub(super) fn run(args: &Args, matches: &ArgMatches) -> Exit {
 async fn start_shop() -> std::io::Result<(tokio::task::JoinHandle<()>, Uri)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
-    let stop = signals(1)?;
+    let mut stop = StopSignal::catch()?;
     let shop = tokio::spawn(async move {
-        if let Err(error) = demo::serve(listener, stop).await {
+        if let Err(error) = demo::serve(listener, async move { stop.recv().await }).await {
             tracing::error!(%error, "the embedded shop API has stopped");
         }
     });

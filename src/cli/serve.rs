@@ -24,6 +24,18 @@ pub(super) struct Args {
     logs: LogSettings,
 }
 
+/// SIGTERM and SIGINT, once to begin stopping, and once more to be done with it.
+pub(super) struct Signals {
+    first: StopSignal,
+    second: StopSignal,
+}
+
+/// SIGTERM or SIGINT.
+pub(super) struct StopSignal {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
 pub(super) fn run(args: &Args, matches: &ArgMatches) -> Exit {
     let (config, logs) = match super::reader::both(args.settings.config(matches), args.logs.resolve(matches))
     {
@@ -32,12 +44,16 @@ pub(super) fn run(args: &Args, matches: &ArgMatches) -> Exit {
     };
     logs.init();
     block_on(async {
+        let signals = match Signals::listen() {
+            Ok(signals) => signals,
+            Err(exit) => return exit,
+        };
         let app = match bind(config).await {
             Ok(app) => app,
             Err(exit) => return exit,
         };
         tracing::info!("listening on {}", app.local_addr());
-        serve(app).await
+        serve(app, signals).await
     })
 }
 
@@ -57,12 +73,11 @@ pub(super) async fn bind(config: Config) -> Result<App, Exit> {
 }
 
 /// Serves until the first signal, then drains; a second signal ends it at once.
-pub(super) async fn serve(app: App) -> Exit {
-    let (first, second) = match (signals(1), signals(2)) {
-        (Ok(first), Ok(second)) => (first, second),
-        (Err(error), _) | (_, Err(error)) => {
-            return Exit::Failed(format!("cannot wait for signals: {error}"));
-        }
+pub(super) async fn serve(app: App, mut signals: Signals) -> Exit {
+    let first = signals.first.recv();
+    let second = async {
+        signals.second.recv().await;
+        signals.second.recv().await;
     };
     let stopped = tokio::select! {
         stopped = app.serve(first) => Some(stopped),
@@ -81,20 +96,29 @@ pub(super) async fn serve(app: App) -> Exit {
     Exit::Clean
 }
 
-/// Done at the `nth` SIGTERM or SIGINT from now on.
-pub(super) fn signals(nth: usize) -> io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        for _ in 0..nth {
-            either(&mut terminate, &mut interrupt).await;
-        }
-    })
+// === impl Signals ===
+
+impl Signals {
+    /// Catches signals from now on. It comes before anything is said to be ready: a signal that is not caught
+    /// yet would end the process where it stands.
+    pub(super) fn listen() -> Result<Self, Exit> {
+        let both = StopSignal::catch().and_then(|first| Ok(Self { first, second: StopSignal::catch()? }));
+        both.map_err(|error| Exit::Failed(format!("cannot wait for signals: {error}")))
+    }
 }
 
-async fn either(one: &mut Signal, other: &mut Signal) {
-    tokio::select! {
-        _ = one.recv() => {}
-        _ = other.recv() => {}
+// === impl StopSignal ===
+
+impl StopSignal {
+    pub(super) fn catch() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next SIGTERM or SIGINT.
+    pub(super) async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
