@@ -1,1 +1,27 @@
-fn main() {}
+//! The bridge before a real Rails API, as its callers meet it.
+//!
+//! Every test starts the bridge's own binary and `examples/shop-api` (Rails 6.1 on Puma), and asks through
+//! real clients: the typed one in Rust, a Python program, grpcurl. What they read is compared with the JSON
+//! that Rails sends when it is asked directly, so nothing that is expected here has been made up.
+//!
+//! `.ci/run` installs all that is needed. By hand it is `examples/shop-api/start --prepare`, grpcurl (or its
+//! path in `GRPCURL`) and a Python with the packages of `examples/python` (`PYTHON`), and then
+//! `cargo test --features e2e --test e2e`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "all of it is test, the helpers too, for which clippy's own exception does not count"
+)]
+
+mod support;
+
+mod faults;
+mod grpcurl;
+mod health;
+mod misconfigured;
+mod python;
+mod request_id;
+mod stopping;
+mod typed;
