@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::{
     json::{Next, Parser},
     mismatch::{Complaint, Mismatch, Step},
+    number,
     plan::{FieldPlan, Kind, MessageId, Scalar, Schema, Shape},
     wire::{self, Type},
 };
@@ -186,7 +187,8 @@ impl Decoder<'_> {
             (Scalar::Bool, "true") => out.push(1),
             (Scalar::Bool, "false") => out.push(0),
             (Scalar::Bool, key) => return Err(self.mismatch("true or false as key", "another key", key)),
-            (scalar, key) => self.number(scalar, key, "another key", out)?,
+            (scalar, key) if number::is_json_number(key) => self.number(scalar, key, "another key", out)?,
+            (scalar, key) => return Err(self.mismatch(scalar.expected(), "another key", key)),
         }
         Ok(())
     }

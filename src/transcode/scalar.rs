@@ -48,7 +48,7 @@ impl Decoder<'_> {
     pub(super) fn number(&self, scalar: Scalar, text: &str, found: &str, out: &mut Vec<u8>) -> Result<()> {
         let wrong = || self.mismatch(scalar.expected(), found, text);
         if scalar.is_float() {
-            return self.float(scalar, text, out).ok_or_else(wrong);
+            return put_float(scalar, text, out).ok_or_else(wrong);
         }
         let value = number::integer(text).filter(|value| scalar.range().contains(value)).ok_or_else(wrong)?;
         match scalar {
@@ -62,28 +62,6 @@ impl Decoder<'_> {
             _ => out.extend_from_slice(&(value as u64).to_le_bytes()),
         }
         Ok(())
-    }
-
-    /// A number too large for the type is not rounded to infinity.
-    #[allow(clippy::cast_possible_truncation)] // rounding to the nearest float is what the field asks for
-    fn float(&self, scalar: Scalar, text: &str, out: &mut Vec<u8>) -> Option<()> {
-        let value = match text {
-            "Infinity" => f64::INFINITY,
-            "-Infinity" => f64::NEG_INFINITY,
-            text => text.parse::<f64>().ok()?,
-        };
-        let may_be_infinite = is_float_word(text);
-        match scalar {
-            Scalar::Float => {
-                let value = text.parse::<f32>().unwrap_or(value as f32);
-                out.extend_from_slice(&value.to_le_bytes());
-                (value.is_finite() || may_be_infinite).then_some(())
-            }
-            _ => {
-                out.extend_from_slice(&value.to_le_bytes());
-                (value.is_finite() || may_be_infinite).then_some(())
-            }
-        }
     }
 
     fn bytes(&mut self, out: &mut Vec<u8>) -> Result<()> {
@@ -159,6 +137,19 @@ const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)
     .with_decode_allow_trailing_bits(true);
 
+/// Appends the float that `text` spells; one too large for the type is not rounded to infinity.
+fn put_float(scalar: Scalar, text: &str, out: &mut Vec<u8>) -> Option<()> {
+    let word = is_float_word(text);
+    if scalar == Scalar::Float {
+        let value = text.parse().ok().filter(|value: &f32| value.is_finite() || word)?;
+        out.extend_from_slice(&value.to_le_bytes());
+    } else {
+        let value = text.parse().ok().filter(|value: &f64| value.is_finite() || word)?;
+        out.extend_from_slice(&value.to_le_bytes());
+    }
+    Some(())
+}
+
 fn is_float_word(text: &str) -> bool {
     matches!(text, "NaN" | "Infinity" | "-Infinity")
 }
@@ -185,7 +176,8 @@ impl Scalar {
         }
     }
 
-    fn expected(self) -> &'static str {
+    /// What a complaint says was expected.
+    pub(super) fn expected(self) -> &'static str {
         match self {
             Self::Double | Self::Float => "a number",
             Self::Int32 | Self::Sint32 | Self::Sfixed32 => "an integer of 32 bits",

@@ -90,6 +90,10 @@ const MISMATCHES: &[[&str; 2]] = &[
         "dishes.x: expected an integer of 64 bits, found another key (line 1, column 17)",
     ],
     [
+        "{\"dishes\": {\"+7\": {}}}",
+        "dishes.+7: expected an integer of 64 bits, found another key (line 1, column 18)",
+    ],
+    [
         "{\"answers\": {\"maybe\": 1}}",
         "answers.maybe: expected true or false as key, found another key (line 1, column 22)",
     ],
