@@ -121,6 +121,7 @@ impl App {
             () = sleep(self.shutdown.drain_delay.min(self.shutdown.timeout)) => {}
         }
         drop(self.listener);
+        self.health.end_watches().await;
         if timeout_at(give_up, graceful.shutdown()).await.is_ok() {
             return Stopped::Drained;
         }

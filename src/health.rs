@@ -69,6 +69,15 @@ impl Health {
         self.reporter.set_service_status(LIVENESS, ServingStatus::NotServing).await;
     }
 
+    /// Ends the watches that callers hold open all the time, which a stop would wait for in vain.
+    pub async fn end_watches(&self) {
+        let mut reporter = self.reporter.clone();
+        for name in &self.readiness {
+            reporter.clear_service_status(name).await;
+        }
+        reporter.clear_service_status(LIVENESS).await;
+    }
+
     async fn set(&self, serving: bool) {
         let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
         for name in &self.readiness {

@@ -48,11 +48,14 @@ async fn every_setting_can_be_a_variable_and_the_flag_wins() {
     assert_eq!(api.call().headers["host"], "shop.internal");
 }
 
+/// The port is taken, so that nothing is opened to the network here.
 #[tokio::test]
-async fn the_port_of_cloud_run_is_honoured() {
-    let mut program = Program::start(&["serve"], &[("PORT", "0"), ("BRIDGE_UPSTREAM", "http://127.0.0.1:1")]);
-    let address = program.address().await;
-    assert!(address.starts_with("0.0.0.0:") && !address.ends_with(":50051"), "{address}");
+async fn the_port_of_cloud_run_is_honoured_on_all_addresses() {
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let ended = Program::run(&["serve", "--upstream", "http://127.0.0.1:1"], &[("PORT", &port)]).await;
+    let expected = format!("error: cannot listen on 0.0.0.0:{port}: Address already in use (os error 98)\n");
+    assert_eq!((ended.code, ended.stderr), (Some(1), expected));
 }
 
 #[tokio::test]
@@ -226,17 +229,16 @@ async fn a_stopping_bridge_says_so_before_it_refuses() {
     let api = Api::saying("{}").await;
     let delay = Duration::from_millis(300);
     let mut bridge = Bridge::to(&api.url()).shutdown(|shutdown| shutdown.drain_delay = delay).start().await;
-    let channel = bridge.channel().await;
     let request = tonic_health::pb::HealthCheckRequest { service: String::new() };
-    let mut health = tonic_health::pb::health_client::HealthClient::new(channel.clone());
+    let mut health = tonic_health::pb::health_client::HealthClient::new(bridge.channel().await);
     let mut watch = health.watch(request).await.unwrap().into_inner();
     let serving = tonic_health::pb::health_check_response::ServingStatus::Serving;
     while watch.message().await.unwrap().unwrap().status() != serving {}
     bridge.stop();
     while watch.message().await.unwrap().unwrap().status() == serving {}
     ProductServiceClient::new(bridge.channel().await).list_products(ListProductsRequest {}).await.unwrap();
-    drop((watch, health, channel));
     assert_eq!(bridge.stop().await.unwrap(), Stopped::Drained);
+    assert!(watch.message().await.unwrap().is_none(), "a watch that is open all the time has ended too");
     assert!(bridge.endpoint().connect().await.is_err());
 }
 
