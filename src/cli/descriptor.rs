@@ -9,7 +9,7 @@ use crate::contract::Contract;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The file to write
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, env = "BRIDGE_OUT", value_name = "FILE")]
     out: PathBuf,
 }
 
