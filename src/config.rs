@@ -1,6 +1,6 @@
 //! Every setting, one struct per concern, each with its unit, its default and what goes wrong beyond it.
 //!
-//! These are plain typed values: which flag or variable they come from is known to `cli/settings.rs`.
+//! These are plain typed values: which flag or variable they come from is known to `cli/` alone.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -5,9 +5,11 @@ use http::Uri;
 use tokio::net::TcpListener;
 
 use super::{
-    Exit, reader,
+    Exit,
+    logs::LogSettings,
+    reader,
     serve::{Signals, StopSignal, bind, block_on, serve},
-    settings::{DemoSettings, LogSettings},
+    settings::DemoSettings,
 };
 use crate::{
     config::{Config, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig},

@@ -2,6 +2,7 @@
 
 mod demo;
 mod descriptor;
+mod logs;
 mod reader;
 mod routes;
 mod serve;

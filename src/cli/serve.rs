@@ -5,10 +5,7 @@ use std::{future::Future, io};
 use clap::ArgMatches;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{
-    Exit,
-    settings::{LogSettings, ServeSettings},
-};
+use super::{Exit, logs::LogSettings, settings::ServeSettings};
 use crate::{
     app::{App, StartError, Stopped},
     config::Config,

@@ -11,13 +11,9 @@ use std::{
 
 use clap::ArgMatches;
 use http::{HeaderValue, uri::PathAndQuery};
-use tracing_subscriber::filter::Targets;
 
 use super::reader::{Faults, Reader, TIME};
-use crate::{
-    config::{Config, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig},
-    telemetry::{self, LogFormat},
-};
+use crate::config::{Config, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig};
 
 /// The port where nothing else is said.
 const DEFAULT_PORT: u16 = 50051;
@@ -190,36 +186,6 @@ pub(super) struct DemoSettings {
     listen: String,
 }
 
-/// The settings of the logs.
-#[derive(Debug, clap::Args)]
-pub(super) struct LogSettings {
-    /// Levels (error, warn, info, debug, trace), also by target: info,access=warn leaves out the lines of calls
-    #[arg(
-        long,
-        env = "BRIDGE_LOG_LEVEL",
-        value_name = "LEVELS",
-        default_value = "info",
-        help_heading = "Logs"
-    )]
-    log_level: String,
-    /// auto is text on a terminal and JSON elsewhere (auto, text, json)
-    #[arg(
-        long,
-        env = "BRIDGE_LOG_FORMAT",
-        value_name = "FORMAT",
-        default_value = "auto",
-        help_heading = "Logs"
-    )]
-    log_format: String,
-}
-
-/// How to log.
-#[derive(Debug)]
-pub(super) struct Logs {
-    levels: Targets,
-    format: LogFormat,
-}
-
 // === impl ServeSettings ===
 
 impl ServeSettings {
@@ -342,36 +308,6 @@ impl DemoSettings {
     pub(super) fn listen(&self, matches: &ArgMatches) -> Result<SocketAddr, Faults> {
         let mut read = Reader { matches, faults: Faults::default() };
         read.value("listen", &self.listen, ADDRESS, address).ok_or(read.faults)
-    }
-}
-
-// === impl LogSettings ===
-
-impl LogSettings {
-    /// The typed settings.
-    pub(super) fn resolve(&self, matches: &ArgMatches) -> Result<Logs, Faults> {
-        let mut read = Reader { matches, faults: Faults::default() };
-        let levels = "write a level (error, warn, info, debug, trace, off) or target=level, joined by commas";
-        let levels = read.value("log_level", &self.log_level, levels, |text| text.parse().ok());
-        let format =
-            read.value("log_format", &self.log_format, "write auto, text or json", |text| match text {
-                "auto" => Some(LogFormat::Auto),
-                "text" => Some(LogFormat::Text),
-                "json" => Some(LogFormat::Json),
-                _ => None,
-            });
-        match (levels, format) {
-            (Some(levels), Some(format)) => Ok(Logs { levels, format }),
-            _ => Err(read.faults),
-        }
-    }
-}
-
-// === impl Logs ===
-
-impl Logs {
-    pub(super) fn init(self) {
-        telemetry::init(self.levels, self.format);
     }
 }
 

@@ -11,7 +11,8 @@ use super::{
     plan::{FieldPlan, Kind, MessageId, Schema, Shape},
     refusal::RequestError,
     value::Leaf,
-    wire::{Value, View, below},
+    view::{View, below},
+    wire::Value,
 };
 
 type Result<T> = std::result::Result<T, RequestError>;

@@ -16,6 +16,7 @@ mod request;
 mod response;
 mod scalar;
 mod value;
+mod view;
 mod well_known;
 mod wire;
 
@@ -27,7 +28,7 @@ use self::{
     plan::{MessageId, Schema},
     request::RequestPlan,
     response::ResponsePlan,
-    wire::View,
+    view::View,
 };
 use crate::{
     contract::{Binding, Contract, Method},

@@ -5,7 +5,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::{
     plan::{Kind, MessageId, Schema, Shape},
     value::{Leaf, LeafError},
-    wire::View,
+    view::View,
 };
 use crate::contract::template::{Glob, Variable};
 

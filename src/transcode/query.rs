@@ -10,7 +10,8 @@ use super::{
     plan::{FieldPlan, Kind, MessageId, Schema, Shape},
     refusal::{RequestError, unmappable},
     value::{Leaf, LeafError},
-    wire::{Value, View, below},
+    view::{View, below},
+    wire::Value,
 };
 
 type Result<T> = std::result::Result<T, RequestError>;

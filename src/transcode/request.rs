@@ -11,7 +11,7 @@ use super::{
     plan::{MessageId, Schema},
     query::query,
     refusal::{RequestError, unmappable},
-    wire::View,
+    view::View,
 };
 use crate::contract::{
     self, Binding,

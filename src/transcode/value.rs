@@ -5,8 +5,9 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use super::{
     number,
     plan::{EnumPlan, Kind, Scalar, WellKnown},
+    view::View,
     well_known::{self, Time},
-    wire::{self, Value, View, WireError},
+    wire::{self, Value, WireError},
 };
 
 /// A value that is neither a message nor a list.

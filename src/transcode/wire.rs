@@ -1,7 +1,7 @@
 //! The protobuf wire format (<https://protobuf.dev/programming-guides/encoding/>): a reader that borrows
 //! and a writer that appends.
 
-use super::plan::{Kind, MessageId, MessagePlan, Scalar, Schema};
+use super::plan::{Kind, Scalar};
 
 /// Messages may nest this deep, which is protobuf's own default.
 const MAX_DEPTH: usize = 100;
@@ -52,131 +52,8 @@ pub enum WireError {
     Depth,
 }
 
-/// A message sorted by field: what was sent for each slot, in the order it came.
-///
-/// A message that was sent in several parts is read as one, which is how protobuf merges.
-#[derive(Debug)]
-pub(super) struct View<'a> {
-    pub(super) plan: &'a MessagePlan,
-    values: Vec<(usize, Value<'a>)>,
-    depth: usize,
-}
-
-/// Which member of each `oneof` was sent last: setting one clears the others.
-#[derive(Default)]
-struct Choices(Vec<Choice>);
-
-struct Choice {
-    oneof: usize,
-    slot: usize,
-    /// The index of the first value that counts.
-    since: usize,
-}
-
 struct Reader<'a> {
     bytes: &'a [u8],
-}
-
-// === impl View ===
-
-impl<'a> View<'a> {
-    /// Reads the message `id` from its bytes.
-    pub(super) fn read(schema: &'a Schema, id: MessageId, bytes: &'a [u8]) -> Result<Self, WireError> {
-        Self::merge(schema, id, [bytes], 0)
-    }
-
-    fn merge(
-        schema: &'a Schema,
-        id: MessageId,
-        parts: impl IntoIterator<Item = &'a [u8]>,
-        depth: usize,
-    ) -> Result<Self, WireError> {
-        if depth > MAX_DEPTH {
-            return Err(WireError::Depth);
-        }
-        let plan = schema.message(id);
-        let mut values = Vec::new();
-        let mut choices = Choices::default();
-        for bytes in parts {
-            let mut reader = Reader { bytes };
-            while let Some((number, value)) = reader.next()? {
-                if let Some(slot) = plan.slot_numbered(number) {
-                    choices.note(plan, slot, values.len());
-                    values.push((slot, value));
-                }
-            }
-        }
-        choices.keep_last(plan, &mut values);
-        // Stable: what was sent for one field stays in order.
-        values.sort_by_key(|(slot, _)| *slot);
-        Ok(Self { plan, values, depth })
-    }
-
-    /// The values sent for `slot`, in order.
-    pub(super) fn all(&self, slot: usize) -> impl DoubleEndedIterator<Item = Value<'a>> + '_ {
-        let start = self.values.partition_point(|(other, _)| *other < slot);
-        let end = self.values.partition_point(|(other, _)| *other <= slot);
-        self.values[start..end].iter().map(|(_, value)| *value)
-    }
-
-    /// The last value sent for `slot`, which is the one that counts.
-    pub(super) fn last(&self, slot: usize) -> Option<Value<'a>> {
-        self.all(slot).next_back()
-    }
-
-    /// Whether anything was sent for `slot`.
-    pub(super) fn has(&self, slot: usize) -> bool {
-        self.last(slot).is_some()
-    }
-
-    /// The message in `slot`, merged from all its parts.
-    pub(super) fn message(&self, schema: &'a Schema, slot: usize, id: MessageId) -> Result<Self, WireError> {
-        let parts: Vec<_> = self.all(slot).filter_map(Value::bytes).collect();
-        Self::merge(schema, id, parts, self.depth + 1)
-    }
-
-    /// One message of a list, or one entry of a map.
-    pub(super) fn element(
-        &self,
-        schema: &'a Schema,
-        id: MessageId,
-        bytes: &'a [u8],
-    ) -> Result<Self, WireError> {
-        Self::merge(schema, id, [bytes], self.depth + 1)
-    }
-}
-
-/// The bound paths that go through `slot`, without it.
-pub(super) fn below<'b>(bound: &[&'b [usize]], slot: usize) -> Vec<&'b [usize]> {
-    bound.iter().filter_map(|path| path.strip_prefix(&[slot])).collect()
-}
-
-// === impl Choices ===
-
-impl Choices {
-    /// Notes that `slot` was sent as the value with this index.
-    fn note(&mut self, plan: &MessagePlan, slot: usize, index: usize) {
-        let Some(oneof) = plan.fields[slot].oneof else { return };
-        match self.0.iter_mut().find(|choice| choice.oneof == oneof) {
-            Some(choice) if choice.slot != slot => *choice = Choice { oneof, slot, since: index },
-            Some(_) => {}
-            None => self.0.push(Choice { oneof, slot, since: index }),
-        }
-    }
-
-    /// Drops what was sent for a `oneof` before its last member.
-    fn keep_last(&self, plan: &MessagePlan, values: &mut Vec<(usize, Value<'_>)>) {
-        if self.0.iter().all(|choice| choice.since == 0) {
-            return;
-        }
-        let mut index = 0;
-        values.retain(|(slot, _)| {
-            let choice = self.0.iter().find(|choice| Some(choice.oneof) == plan.fields[*slot].oneof);
-            let keep = choice.is_none_or(|choice| index >= choice.since);
-            index += 1;
-            keep
-        });
-    }
 }
 
 // === impl Value ===

@@ -94,7 +94,8 @@ fn the_crate_s_first_page_names_every_module() {
 
 #[test]
 fn the_readme_names_every_setting_with_its_default() {
-    let settings = fs::read_to_string("src/cli/settings.rs").unwrap();
+    let settings =
+        ["src/cli/settings.rs", "src/cli/logs.rs"].map(|file| fs::read_to_string(file).unwrap()).concat();
     let settings: String = settings.split_whitespace().collect::<Vec<_>>().join(" ");
     let table = fs::read_to_string("docs/configuration.md").unwrap();
     let mut count = 0;

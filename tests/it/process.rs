@@ -5,7 +5,8 @@ use grpc_rest_bridge::shop::v1::{
 };
 use prost_reflect::DescriptorPool;
 use serde_json::Value;
-use tonic::{Code, transport::Channel};
+use tokio::task::JoinHandle;
+use tonic::{Code, Status, transport::Channel};
 
 use crate::support::{Api, Bridge, Program, json, tls_api};
 use grpc_rest_bridge::app::Stopped;
@@ -83,13 +84,9 @@ async fn an_https_api_is_trusted_by_the_certificates_of_the_machine_and_no_other
 
 #[tokio::test]
 async fn a_call_whose_caller_went_away_is_cancelled_in_the_log() {
-    let (api, mut was_asked, _never) = patient_api().await;
-    let mut program = Program::start(&["serve", "--listen", "127.0.0.1:0", "--upstream", &api.url()], &[]);
-    let mut shop = client(&program.address().await).await;
-    let call = tokio::spawn(async move { shop.list_products(ListProductsRequest {}).await });
-    was_asked.recv().await.unwrap();
-    call.abort();
-    let line = program.log("shop.v1.ProductService/ListProducts").await;
+    let mut busy = Busy::start(&[]).await;
+    busy.call.abort();
+    let line = busy.program.log("shop.v1.ProductService/ListProducts").await;
     assert_eq!((&line["code"], &line["severity"]), (&"CANCELLED".into(), &"INFO".into()), "{line}");
 }
 
@@ -156,71 +153,58 @@ async fn patient_api() -> (Api, tokio::sync::mpsc::UnboundedReceiver<()>, tokio:
     (api, was_asked, answer)
 }
 
+/// A program with a call that waits for the API: it is there once the API has been asked.
+struct Busy {
+    program: Program,
+    call: JoinHandle<Result<(), Status>>,
+    /// Lets the API answer.
+    answer: tokio::sync::watch::Sender<bool>,
+    _api: Api,
+}
+
+impl Busy {
+    async fn start(settings: &[&str]) -> Self {
+        let (_api, mut was_asked, answer) = patient_api().await;
+        let url = _api.url();
+        let words = [&["serve", "--listen", "127.0.0.1:0", "--upstream", &url], settings].concat();
+        let mut program = Program::start(&words, &[]);
+        let mut shop = client(&program.address().await).await;
+        let call = tokio::spawn(async move { shop.list_products(ListProductsRequest {}).await.map(drop) });
+        was_asked.recv().await.unwrap();
+        Self { program, call, answer, _api }
+    }
+}
+
 #[tokio::test]
 async fn a_running_call_finishes_after_the_stop_signal() {
-    let (api, mut was_asked, answer) = patient_api().await;
-    let words = ["serve", "--listen", "127.0.0.1:0", "--upstream", &api.url(), "--drain-delay", "0s"];
-    let mut program = Program::start(&words, &[]);
-    let mut shop = client(&program.address().await).await;
-    let call = tokio::spawn(async move { shop.list_products(ListProductsRequest {}).await });
-    was_asked.recv().await.unwrap();
-    program.signal("TERM").await;
-    program.log("stopping: NOT_SERVING").await;
-    answer.send_replace(true);
-    call.await.unwrap().unwrap();
-    program.log("stopped: every call has finished").await;
-    assert_eq!(program.ended().await, Some(0));
+    let mut busy = Busy::start(&["--drain-delay", "0s"]).await;
+    busy.program.signal("TERM").await;
+    busy.program.log("stopping: NOT_SERVING").await;
+    busy.answer.send_replace(true);
+    busy.call.await.unwrap().unwrap();
+    busy.program.log("stopped: every call has finished").await;
+    assert_eq!(busy.program.ended().await, Some(0));
 }
 
 #[tokio::test]
 async fn a_call_that_does_not_finish_in_time_is_cut_off_and_the_log_says_so() {
-    let (api, mut was_asked, _never) = patient_api().await;
-    let words = [
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--upstream",
-        &api.url(),
-        "--drain-delay",
-        "0s",
-        "--shutdown-timeout",
-        "100ms",
-    ];
-    let mut program = Program::start(&words, &[]);
-    let mut shop = client(&program.address().await).await;
-    let call = tokio::spawn(async move { shop.list_products(ListProductsRequest {}).await });
-    was_asked.recv().await.unwrap();
-    program.signal("INT").await;
-    let line = program.log("stopped: the grace period is over").await;
+    let mut busy = Busy::start(&["--drain-delay", "0s", "--shutdown-timeout", "100ms"]).await;
+    busy.program.signal("INT").await;
+    let line = busy.program.log("stopped: the grace period is over").await;
     assert_eq!((&line["severity"], &line["connections"]), (&"WARNING".into(), &1.into()));
-    assert_eq!(program.ended().await, Some(0));
-    call.await.unwrap().unwrap_err();
+    assert_eq!(busy.program.ended().await, Some(0));
+    busy.call.await.unwrap().unwrap_err();
 }
 
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
-    let (api, mut was_asked, _never) = patient_api().await;
-    let words = [
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--upstream",
-        &api.url(),
-        "--drain-delay",
-        "1h",
-        "--shutdown-timeout",
-        "1h",
-    ];
-    let mut program = Program::start(&words, &[]);
-    let mut shop = client(&program.address().await).await;
-    let call = tokio::spawn(async move { shop.list_products(ListProductsRequest {}).await });
-    was_asked.recv().await.unwrap();
-    program.signal("INT").await;
-    program.log("stopping: NOT_SERVING").await;
-    program.signal("INT").await;
-    program.log("stopped: at the second signal").await;
-    assert_eq!(program.ended().await, Some(0));
-    call.await.unwrap().unwrap_err();
+    let mut busy = Busy::start(&["--drain-delay", "1h", "--shutdown-timeout", "1h"]).await;
+    busy.program.signal("INT").await;
+    busy.program.log("stopping: NOT_SERVING").await;
+    busy.program.signal("INT").await;
+    busy.program.log("stopped: at the second signal").await;
+    assert_eq!(busy.program.ended().await, Some(0));
+    busy.call.await.unwrap().unwrap_err();
 }
 
 /// While it drains, it says NOT_SERVING and still takes calls; then it takes no connection any more.

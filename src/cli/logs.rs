@@ -1,0 +1,67 @@
+//! The flags of the logs, which every command that serves has.
+
+use clap::ArgMatches;
+use tracing_subscriber::filter::Targets;
+
+use super::reader::{Faults, Reader};
+use crate::telemetry::{self, LogFormat};
+
+/// The settings of the logs.
+#[derive(Debug, clap::Args)]
+pub(super) struct LogSettings {
+    /// Levels (error, warn, info, debug, trace), also by target: info,access=warn leaves out the lines of calls
+    #[arg(
+        long,
+        env = "BRIDGE_LOG_LEVEL",
+        value_name = "LEVELS",
+        default_value = "info",
+        help_heading = "Logs"
+    )]
+    log_level: String,
+    /// auto is text on a terminal and JSON elsewhere (auto, text, json)
+    #[arg(
+        long,
+        env = "BRIDGE_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "auto",
+        help_heading = "Logs"
+    )]
+    log_format: String,
+}
+
+/// How to log.
+#[derive(Debug)]
+pub(super) struct Logs {
+    levels: Targets,
+    format: LogFormat,
+}
+
+// === impl LogSettings ===
+
+impl LogSettings {
+    /// The typed settings.
+    pub(super) fn resolve(&self, matches: &ArgMatches) -> Result<Logs, Faults> {
+        let mut read = Reader { matches, faults: Faults::default() };
+        let levels = "write a level (error, warn, info, debug, trace, off) or target=level, joined by commas";
+        let levels = read.value("log_level", &self.log_level, levels, |text| text.parse().ok());
+        let format =
+            read.value("log_format", &self.log_format, "write auto, text or json", |text| match text {
+                "auto" => Some(LogFormat::Auto),
+                "text" => Some(LogFormat::Text),
+                "json" => Some(LogFormat::Json),
+                _ => None,
+            });
+        match (levels, format) {
+            (Some(levels), Some(format)) => Ok(Logs { levels, format }),
+            _ => Err(read.faults),
+        }
+    }
+}
+
+// === impl Logs ===
+
+impl Logs {
+    pub(super) fn init(self) {
+        telemetry::init(self.levels, self.format);
+    }
+}
