@@ -6,7 +6,11 @@ use grpc_rest_bridge::shop::v1::{
 use prost_reflect::DescriptorPool;
 use serde_json::Value;
 use tokio::task::JoinHandle;
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status, Streaming, transport::Channel};
+use tonic_health::pb::{
+    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
+    health_client::HealthClient,
+};
 
 use crate::support::{Api, Bridge, Program, json, tls_api};
 use grpc_rest_bridge::app::Stopped;
@@ -207,22 +211,34 @@ async fn a_second_signal_ends_it_at_once() {
     busy.call.await.unwrap().unwrap_err();
 }
 
-/// While it drains, it says NOT_SERVING and still takes calls; then it takes no connection any more.
+/// The health of the whole bridge, watched until it is told as serving.
+async fn watch_until_serving(bridge: &Bridge) -> Streaming<HealthCheckResponse> {
+    let request = HealthCheckRequest { service: String::new() };
+    let mut watch = HealthClient::new(bridge.channel().await).watch(request).await.unwrap().into_inner();
+    while watch.message().await.unwrap().unwrap().status() != ServingStatus::Serving {}
+    watch
+}
+
 #[tokio::test]
-async fn a_stopping_bridge_says_so_before_it_refuses() {
+async fn a_stopping_bridge_says_not_serving_and_takes_calls_until_its_delay_is_over() {
     let api = Api::saying("{}").await;
-    let delay = Duration::from_millis(300);
-    let mut bridge = Bridge::to(&api.url()).shutdown(|shutdown| shutdown.drain_delay = delay).start().await;
-    let request = tonic_health::pb::HealthCheckRequest { service: String::new() };
-    let mut health = tonic_health::pb::health_client::HealthClient::new(bridge.channel().await);
-    let mut watch = health.watch(request).await.unwrap().into_inner();
-    let serving = tonic_health::pb::health_check_response::ServingStatus::Serving;
-    while watch.message().await.unwrap().unwrap().status() != serving {}
+    let long = Duration::from_secs(3600);
+    let bridge =
+        Bridge::to(&api.url()).shutdown(|shutdown| (shutdown.drain_delay, shutdown.timeout) = (long, long));
+    let mut bridge = bridge.start().await;
+    let mut watch = watch_until_serving(&bridge).await;
     bridge.stop();
-    while watch.message().await.unwrap().unwrap().status() == serving {}
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
     ProductServiceClient::new(bridge.channel().await).list_products(ListProductsRequest {}).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stopped_bridge_ends_watches_and_takes_no_connection() {
+    let api = Api::saying("{}").await;
+    let mut bridge = Bridge::before(&api.url()).await;
+    let mut watch = watch_until_serving(&bridge).await;
     assert_eq!(bridge.stop().await.unwrap(), Stopped::Drained);
-    assert!(watch.message().await.unwrap().is_none(), "a watch that is open all the time has ended too");
+    while watch.message().await.unwrap().is_some() {}
     assert!(bridge.endpoint().connect().await.is_err());
 }
 
