@@ -115,7 +115,7 @@ impl App {
         }
         let give_up = Instant::now() + self.shutdown.timeout;
         self.health.stop().await;
-        tracing::info!("stopping: NOT_SERVING, new calls are taken for {:?} more", self.shutdown.drain_delay);
+        tracing::info!(drain_delay = ?self.shutdown.drain_delay, "stopping: NOT_SERVING");
         tokio::select! {
             () = self.accept(&graceful, &mut connections) => {}
             () = sleep(self.shutdown.drain_delay.min(self.shutdown.timeout)) => {}

@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args, matches: &ArgMatches) -> Exit {
             Ok(app) => app,
             Err(exit) => return exit,
         };
-        print!("{}", banner(app.local_addr().port(), &url));
+        super::print(&banner(app.local_addr().port(), &url));
         let exit = serve(app, signals).await;
         shop.abort();
         exit

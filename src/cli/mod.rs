@@ -8,7 +8,10 @@ mod routes;
 mod serve;
 mod settings;
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -58,11 +61,13 @@ pub fn run() -> ExitCode {
     // A command line that cannot be parsed ends here, with code 2; --help and --version with 0.
     // What a variable holds is not printed by --help: it may be what nobody should read.
     let command = Cli::command().mut_subcommands(|command| command.mut_args(|arg| arg.hide_env_values(true)));
+    let unknown =
+        unknown_variables(&command, std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()));
     let matches = command.get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let matches = matches.subcommand().map(|(_, matches)| matches).unwrap_or(&matches);
     let exit = match cli.command {
-        Command::Serve(args) => serve::run(&args, matches),
+        Command::Serve(args) => serve::run(&args, matches, &unknown),
         Command::Demo(args) => demo::run(&args, matches),
         Command::Routes(args) => routes::run(&args),
         Command::Descriptor(args) => descriptor::run(&args),
@@ -79,21 +84,53 @@ impl Exit {
     }
 
     fn report(self) -> ExitCode {
+        // Who has closed standard error does not want to know.
+        let _ = write!(io::stderr(), "{}", self.text());
         match self {
             Self::Clean => ExitCode::SUCCESS,
-            Self::Failed(why) => {
-                eprintln!("error: {why}");
-                ExitCode::FAILURE
-            }
-            Self::Faults { faults, command_line } => {
-                eprintln!("error: cannot start, {} to mend:", count(faults.len()));
-                for fault in &faults {
-                    eprintln!("  {}", fault.to_string().replace('\n', "\n  "));
-                }
-                ExitCode::from(if command_line { EX_USAGE } else { EX_CONFIG })
+            Self::Failed(_) => ExitCode::FAILURE,
+            Self::Faults { command_line: true, .. } => ExitCode::from(EX_USAGE),
+            Self::Faults { command_line: false, .. } => ExitCode::from(EX_CONFIG),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Clean => String::new(),
+            Self::Failed(why) => format!("error: {why}\n"),
+            Self::Faults { faults, .. } => {
+                let list =
+                    faults.iter().map(|fault| format!("  {}\n", fault.to_string().replace('\n', "\n  ")));
+                format!("error: cannot start, {} to mend:\n{}", count(faults.len()), list.collect::<String>())
             }
         }
     }
+}
+
+/// Prints to standard output; a reader that has heard enough (`| head`) is no failure.
+fn print(text: &str) -> Exit {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Exit::Failed(format!("cannot write to standard output: {error}"))
+        }
+        _ => Exit::Clean,
+    }
+}
+
+/// Names that look like settings but are none, which is mostly a misspelling.
+fn unknown_variables(command: &clap::Command, names: impl Iterator<Item = String>) -> Vec<String> {
+    let known: Vec<_> = command
+        .get_subcommands()
+        .flat_map(clap::Command::get_arguments)
+        .filter_map(clap::Arg::get_env)
+        .collect();
+    // Kubernetes sets these by itself beside a Service that is called "bridge".
+    let is_link = |name: &str| name.starts_with("BRIDGE_PORT") || name.starts_with("BRIDGE_SERVICE_");
+    let mut unknown: Vec<_> = names
+        .filter(|name| name.starts_with("BRIDGE_") && !is_link(name) && !known.contains(&name.as_ref()))
+        .collect();
+    unknown.sort();
+    unknown
 }
 
 fn count(faults: usize) -> String {

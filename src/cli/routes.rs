@@ -8,8 +8,7 @@ use crate::contract::{Binding, Body, Contract, Method};
 pub(super) struct Args {}
 
 pub(super) fn run(_: &Args) -> Exit {
-    print!("{}", table(&Contract::embedded()));
-    Exit::Clean
+    super::print(&table(&Contract::embedded()))
 }
 
 fn table(contract: &Contract) -> String {

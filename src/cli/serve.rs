@@ -33,13 +33,16 @@ pub(super) struct StopSignal {
     interrupt: Signal,
 }
 
-pub(super) fn run(args: &Args, matches: &ArgMatches) -> Exit {
+pub(super) fn run(args: &Args, matches: &ArgMatches, unknown: &[String]) -> Exit {
     let (config, logs) = match super::reader::both(args.settings.config(matches), args.logs.resolve(matches))
     {
         Ok(settings) => settings,
         Err(exit) => return exit,
     };
     logs.init();
+    for name in unknown {
+        tracing::warn!("{name} is not a setting, so it is ignored (serve --help lists all)");
+    }
     block_on(async {
         let signals = match Signals::listen() {
             Ok(signals) => signals,

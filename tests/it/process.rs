@@ -283,6 +283,25 @@ async fn an_upstream_that_cannot_be_meant_is_refused_without_showing_a_password(
 }
 
 #[tokio::test]
+async fn a_misspelt_variable_is_told() {
+    let variables = [
+        ("BRIDGE_UPSTREM_HOST", "shop"),
+        ("BRIDGE_SERVICE_HOST", "10.0.0.1"),
+        ("BRIDGE_PORT", "tcp://10.0.0.1:80"),
+    ];
+    let words = ["serve", "--listen", "127.0.0.1:0", "--upstream", "http://127.0.0.1:1"];
+    let mut program = Program::start(&words, &variables);
+    let line: Value = serde_json::from_str(&program.line().await).unwrap();
+    assert_eq!(
+        line["message"],
+        "BRIDGE_UPSTREM_HOST is not a setting, so it is ignored (serve --help lists all)"
+    );
+    assert_eq!(line["severity"], "WARNING");
+    let line: Value = serde_json::from_str(&program.line().await).unwrap();
+    assert!(line["message"].as_str().unwrap().starts_with("listening on "), "{line}");
+}
+
+#[tokio::test]
 async fn a_command_line_that_cannot_be_read_ends_with_2() {
     for words in [&["serve", "--nonsense"][..], &["fly"], &[], &["descriptor"]] {
         assert_eq!(Program::run(words, &[]).await.code, Some(2), "{words:?}");
