@@ -31,8 +31,8 @@ use crate::{
     upstream::Upstream,
 };
 
-/// How long a connection may take to say what protocol it speaks, and an HTTP/1.1 one to send a request.
-const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an HTTP/1.1 connection may take to send its request, which is then refused.
+const HTTP1_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause after a failed accept, which is mostly a lack of file descriptors that has to pass.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -205,7 +205,7 @@ fn builder(config: &InboundConfig) -> Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(FIRST_REQUEST_TIMEOUT)
+        .header_read_timeout(HTTP1_REQUEST_TIMEOUT)
         .keep_alive(false)
         .http2()
         .timer(TokioTimer::new())
