@@ -27,7 +27,7 @@ use crate::{
     contract::Contract,
     fault::Fault,
     health::Health,
-    inbound::{AccessLogLayer, ContentTypeLayer, DeadlineLayer},
+    inbound::{AccessLogLayer, CatchPanicLayer, ContentTypeLayer, DeadlineLayer},
     upstream::Upstream,
 };
 
@@ -166,6 +166,8 @@ fn stack(
         .layer(ContentTypeLayer)
         // Next, so that whatever happens to a call from here on has its line and its request id.
         .layer(AccessLogLayer::new(config.error_domain.clone()))
+        // Inside the log, so that a panic has its line; outside all that could panic.
+        .layer(CatchPanicLayer)
         // Outside every queue to come: waiting counts against the caller's time.
         .layer(DeadlineLayer::new(config.default_deadline))
         .service(routes);

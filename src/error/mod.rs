@@ -91,6 +91,11 @@ pub enum Error {
     },
     /// An answer that says the call failed.
     Answer(Box<Answer>),
+    /// The bridge itself failed.
+    Panicked {
+        /// What it said.
+        detail: String,
+    },
     /// The client library would send another URL than the one that was planned.
     UrlChanged {
         /// Path and query as planned.
@@ -152,7 +157,9 @@ impl Error {
             }
             Self::AnswerTooLarge { .. } => Code::ResourceExhausted,
             Self::Protocol { code, .. } => *code,
-            Self::AnswerUndecodable { .. } | Self::AnswerMismatch { .. } => Code::Internal,
+            Self::AnswerUndecodable { .. } | Self::AnswerMismatch { .. } | Self::Panicked { .. } => {
+                Code::Internal
+            }
             Self::Answer(answer) => answer.code(),
         }
     }
@@ -175,6 +182,7 @@ impl Error {
             | Self::AnswerTooLarge { .. }
             | Self::AnswerUndecodable { .. }
             | Self::AnswerMismatch { .. } => Side::Upstream,
+            Self::Panicked { .. } => Side::Bridge,
             Self::Answer(answer) => answer.side(),
         }
     }
@@ -197,6 +205,7 @@ impl Error {
             Self::AnswerTooLarge { .. } => "UPSTREAM_ANSWER_TOO_LARGE",
             Self::AnswerUndecodable { .. } => "UPSTREAM_ANSWER_UNDECODABLE",
             Self::AnswerMismatch { .. } => "UPSTREAM_ANSWER_MISMATCH",
+            Self::Panicked { .. } => "BRIDGE_FAILED",
             Self::Answer(answer) => return answer.reason(),
         })
     }
@@ -228,6 +237,7 @@ impl Error {
             Self::AnswerMismatch { what, .. } => {
                 format!("the API's answer does not fit the contract: {what}")
             }
+            Self::Panicked { .. } => "the bridge failed on this call".to_owned(),
             Self::Answer(answer) => answer.message(call),
         }
     }
@@ -238,7 +248,8 @@ impl Error {
             Self::Unreachable { detail }
             | Self::ConnectionLost { detail }
             | Self::AnswerCutOff { detail }
-            | Self::AnswerUndecodable { detail } => Some(detail.clone()),
+            | Self::AnswerUndecodable { detail }
+            | Self::Panicked { detail } => Some(detail.clone()),
             Self::AnswerMismatch { value, .. } => value.as_ref().map(|value| format!("found {value:?}")),
             Self::UrlChanged { planned } => Some(format!("planned {planned}")),
             Self::Answer(answer) => Some(answer.log_detail()),

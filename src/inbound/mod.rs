@@ -5,6 +5,7 @@
 //! stands in `app.rs`.
 
 mod access_log;
+mod catch_panic;
 mod content_type;
 mod deadline;
 
@@ -15,6 +16,7 @@ use http::Response;
 
 pub use self::{
     access_log::{AccessLog, AccessLogLayer},
+    catch_panic::{CatchPanic, CatchPanicLayer},
     content_type::{ContentType, ContentTypeLayer},
     deadline::{Deadline, DeadlineLayer},
 };
