@@ -26,7 +26,7 @@ use crate::{
     config::{Config, InboundConfig, ProbeConfig, ShutdownConfig},
     contract::Contract,
     fault::Fault,
-    health::Health,
+    health::{HEALTH_SERVICE, Health},
     inbound::{AccessLogLayer, CatchPanicLayer, ContentTypeLayer, DeadlineLayer},
     upstream::Upstream,
 };
@@ -185,7 +185,7 @@ fn routes(
         let builder = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(descriptor_set)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
-        let own = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"].map(str::to_owned);
+        let own = [HEALTH_SERVICE, "grpc.reflection.v1.ServerReflection"].map(str::to_owned);
         services.iter().chain(&own).fold(builder, |builder, name| builder.with_service_name(name))
     };
     let fault = |error| {

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use http::{HeaderValue, Uri};
 
 /// Everything that serving needs to know.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
@@ -22,7 +22,7 @@ pub struct Config {
 }
 
 /// The API behind the bridge and how to talk to it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamConfig {
     /// The base URL: `http` or `https`, a host, and perhaps a port and a path prefix.
     pub url: Uri,
@@ -42,7 +42,7 @@ pub struct UpstreamConfig {
 }
 
 /// What a caller may ask.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InboundConfig {
     /// The deadline of a call whose caller names none. API Gateway gives up after 15 s.
     pub default_deadline: Duration,
@@ -57,7 +57,7 @@ pub struct InboundConfig {
 }
 
 /// How the health of the API is found out.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeConfig {
     /// The path below the base URL; empty is the base URL itself.
     pub path: String,
@@ -70,7 +70,7 @@ pub struct ProbeConfig {
 }
 
 /// How to stop.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShutdownConfig {
     /// How long to go on serving as NOT_SERVING, so that balancers take notice.
     pub drain_delay: Duration,

@@ -1,9 +1,9 @@
 //! The embedded shop API: what the real one answers, in process, so that one command shows everything.
 //!
-//! It is the only file that knows what a product is. Ids from 1 to [`PRODUCTS`] exist; [`SLOW_ID`] exists
+//! Beside the generated stubs and the command `demo`, it is the only file that knows what a product is. Ids from 1 to [`PRODUCTS`] exist; [`SLOW_ID`] exists
 //! and takes its time; an id below 1 fails validation; every other is not found.
 
-use std::{future::Future, io, time::Duration};
+use std::{io, time::Duration};
 
 use axum::{
     Json, Router,
@@ -27,12 +27,12 @@ const BUYERS: [&str; 5] = ["Ada Byron", "Grace Hopper", "Zoë Müller", "李雷"
 const OPINIONS: [&str; 4] =
     ["Nisi est ut consequatur.", "Would buy again.", "Très bon.", "Too dark for my taste."];
 
-/// Serves the shop API on `listener` until `stop` is done.
+/// Serves the shop API on `listener` until it is dropped.
 ///
 /// # Errors
 /// The socket cannot be served.
-pub async fn serve(listener: TcpListener, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
-    axum::serve(listener, router()).with_graceful_shutdown(stop).await
+pub async fn serve(listener: TcpListener) -> io::Result<()> {
+    axum::serve(listener, router()).await
 }
 
 fn router() -> Router {

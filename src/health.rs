@@ -15,7 +15,8 @@ use crate::{config::ProbeConfig, upstream::Upstream};
 
 /// The name to ask a liveness probe for.
 pub const LIVENESS: &str = "liveness";
-const HEALTH_SERVICE: &str = "grpc.health.v1.Health";
+/// The name of the health service itself.
+pub const HEALTH_SERVICE: &str = "grpc.health.v1.Health";
 
 /// What the process says of its own health.
 #[derive(Debug, Clone)]

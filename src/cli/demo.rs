@@ -1,14 +1,16 @@
 //! `demo`: the bridge before the embedded shop API.
 
+use std::{io, time::Duration};
+
 use clap::ArgMatches;
 use http::Uri;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::{
     Exit,
     logs::LogSettings,
     reader,
-    serve::{Signals, StopSignal, bind, block_on, serve},
+    serve::{Signals, bind, block_on, serve},
     settings::DemoSettings,
 };
 use crate::{
@@ -32,15 +34,10 @@ pub(super) fn run(args: &Args, matches: &ArgMatches) -> Exit {
     };
     logs.init();
     block_on(async move {
-        let signals = match Signals::listen() {
-            Ok(signals) => signals,
-            Err(exit) => return exit,
-        };
-        let (shop, url) = match start_shop().await {
-            Ok(shop) => shop,
-            Err(error) => return Exit::Failed(format!("cannot start the embedded shop API: {error}")),
-        };
-        let shutdown = ShutdownConfig { drain_delay: std::time::Duration::ZERO, ..ShutdownConfig::default() };
+        let signals = Signals::listen()?;
+        let no_shop = |error| Exit::Failed(format!("cannot start the embedded shop API: {error}"));
+        let (shop, url) = start_shop().await.map_err(no_shop)?;
+        let shutdown = ShutdownConfig { drain_delay: Duration::ZERO, ..ShutdownConfig::default() };
         let config = Config {
             listen,
             upstream: UpstreamConfig::new(url.clone()),
@@ -48,27 +45,24 @@ pub(super) fn run(args: &Args, matches: &ArgMatches) -> Exit {
             probe: ProbeConfig::default(),
             shutdown,
         };
-        let app = match bind(config).await {
-            Ok(app) => app,
-            Err(exit) => return exit,
-        };
+        let app = bind(config).await?;
         super::print(&banner(app.local_addr().port(), &url));
         let exit = serve(app, signals).await;
+        // Not before: calls that finish while the bridge stops still need it.
         shop.abort();
-        exit
+        Ok(exit)
     })
 }
 
-async fn start_shop() -> std::io::Result<(tokio::task::JoinHandle<()>, Uri)> {
+async fn start_shop() -> io::Result<(JoinHandle<()>, Uri)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}", listener.local_addr()?);
-    let mut stop = StopSignal::catch()?;
+    let url = format!("http://{}", listener.local_addr()?).parse().map_err(io::Error::other)?;
     let shop = tokio::spawn(async move {
-        if let Err(error) = demo::serve(listener, async move { stop.recv().await }).await {
+        if let Err(error) = demo::serve(listener).await {
             tracing::error!(%error, "the embedded shop API has stopped");
         }
     });
-    Ok((shop, url.parse().map_err(std::io::Error::other)?))
+    Ok((shop, url))
 }
 
 fn banner(port: u16, shop: &Uri) -> String {

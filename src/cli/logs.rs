@@ -9,7 +9,7 @@ use crate::telemetry::{self, LogFormat};
 /// The settings of the logs.
 #[derive(Debug, clap::Args)]
 pub(super) struct LogSettings {
-    /// Levels (error, warn, info, debug, trace), also by target: info,access=warn leaves out the lines of calls
+    /// Levels (error, warn, info, debug, trace), also by target: info,access=warn leaves the lines of calls that the API or the bridge failed
     #[arg(
         long,
         env = "BRIDGE_LOG_LEVEL",

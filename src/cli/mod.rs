@@ -58,11 +58,11 @@ const EX_USAGE: u8 = 2;
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
-    // A command line that cannot be parsed ends here, with code 2; --help and --version with 0.
     // What a variable holds is not printed by --help: it may be what nobody should read.
     let command = Cli::command().mut_subcommands(|command| command.mut_args(|arg| arg.hide_env_values(true)));
     let unknown =
         unknown_variables(&command, std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()));
+    // A command line that cannot be parsed ends here, with code 2; --help and --version with 0.
     let matches = command.get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let matches = matches.subcommand().map(|(_, matches)| matches).unwrap_or(&matches);

@@ -28,7 +28,7 @@ pub(super) struct Signals {
 }
 
 /// SIGTERM or SIGINT.
-pub(super) struct StopSignal {
+struct StopSignal {
     terminate: Signal,
     interrupt: Signal,
 }
@@ -44,23 +44,17 @@ pub(super) fn run(args: &Args, matches: &ArgMatches, unknown: &[String]) -> Exit
         tracing::warn!("{name} is not a setting, so it is ignored (serve --help lists all)");
     }
     block_on(async {
-        let signals = match Signals::listen() {
-            Ok(signals) => signals,
-            Err(exit) => return exit,
-        };
-        let app = match bind(config).await {
-            Ok(app) => app,
-            Err(exit) => return exit,
-        };
+        let signals = Signals::listen()?;
+        let app = bind(config).await?;
         tracing::info!("listening on {}", app.local_addr());
-        serve(app, signals).await
+        Ok(serve(app, signals).await)
     })
 }
 
 /// Runs one command's future on a runtime of its own.
-pub(super) fn block_on(command: impl Future<Output = Exit>) -> Exit {
+pub(super) fn block_on(command: impl Future<Output = Result<Exit, Exit>>) -> Exit {
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(command),
+        Ok(runtime) => runtime.block_on(command).unwrap_or_else(|exit| exit),
         Err(error) => Exit::Failed(format!("cannot start the runtime: {error}")),
     }
 }
@@ -110,12 +104,12 @@ impl Signals {
 // === impl StopSignal ===
 
 impl StopSignal {
-    pub(super) fn catch() -> io::Result<Self> {
+    fn catch() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
     /// Waits for the next SIGTERM or SIGINT.
-    pub(super) async fn recv(&mut self) {
+    async fn recv(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -325,3 +325,24 @@ fn address(text: &str) -> Option<SocketAddr> {
 fn header_value(text: &str) -> Option<HeaderValue> {
     HeaderValue::from_str(text).ok().filter(|value| !value.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Args, Command, FromArgMatches};
+
+    #[test]
+    fn what_is_not_set_is_as_the_library_has_it() {
+        let command = ServeSettings::augment_args(Command::new("serve"));
+        let matches = command.get_matches_from(["serve", "--upstream", "http://shop:3000"]);
+        let config = ServeSettings::from_arg_matches(&matches).unwrap().config(&matches).unwrap();
+        let expected = Config {
+            listen: "0.0.0.0:50051".parse().unwrap(),
+            upstream: UpstreamConfig::new("http://shop:3000".parse().unwrap()),
+            inbound: InboundConfig::default(),
+            probe: ProbeConfig::default(),
+            shutdown: ShutdownConfig::default(),
+        };
+        assert_eq!(config, expected);
+    }
+}

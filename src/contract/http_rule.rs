@@ -1,6 +1,7 @@
 //! A `google.api.HttpRule` resolved against the messages of its method.
 
 use http::Method as Verb;
+use percent_encoding::percent_decode_str;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 
 use super::template::{Segment, Template, Variable};
@@ -97,7 +98,7 @@ impl Resolver<'_> {
         };
         let template = Template::parse(path)
             .map_err(|error| self.fault(format!("path {path:?}, {error}"), "mend the path template"))?;
-        self.check_wildcards(&template)?;
+        self.check_segments(&template)?;
         self.check_variables(&template)?;
         Ok((verb, template))
     }
@@ -109,7 +110,15 @@ impl Resolver<'_> {
         })
     }
 
-    fn check_wildcards(&self, template: &Template) -> Result<(), Fault> {
+    fn check_segments(&self, template: &Template) -> Result<(), Fault> {
+        let dots =
+            |literal: &str| percent_decode_str(literal).eq(*b".") || percent_decode_str(literal).eq(*b"..");
+        if template.segments.iter().any(|s| matches!(s, Segment::Literal(literal) if dots(literal))) {
+            return Err(self.fault(
+                format!("path {template}: \".\" and \"..\" are resolved to another path on the way"),
+                "write the path that is meant",
+            ));
+        }
         if template.segments.iter().any(|s| matches!(s, Segment::Any | Segment::AnyPath)) {
             return Err(self.fault(
                 format!("path {template}: a wildcard outside a variable has no value to send"),

@@ -17,24 +17,24 @@ const MAX_EVIDENCE_BYTES: usize = 64 * 1024;
 
 /// What the body of an error says.
 #[derive(Debug, Default)]
-pub struct Evidence {
+pub(super) struct Evidence {
     /// A gRPC code, if the API speaks of one.
-    pub code: Option<Code>,
+    pub(super) code: Option<Code>,
     /// The API's own sentence, made safe to show.
-    pub message: Option<String>,
+    pub(super) message: Option<String>,
     /// A reason for programs.
-    pub reason: Option<String>,
+    pub(super) reason: Option<String>,
     /// Fields and what is wrong with each.
-    pub violations: Vec<(String, String)>,
+    pub(super) violations: Vec<(String, String)>,
     /// `google.rpc` details that the API sent itself.
-    pub details: ErrorDetails,
+    pub(super) details: ErrorDetails,
 }
 
 // === impl Evidence ===
 
 impl Evidence {
     /// Reads the body of an error; a body that says nothing gives no evidence.
-    pub fn read(status: StatusCode, body: &[u8]) -> Self {
+    pub(super) fn read(status: StatusCode, body: &[u8]) -> Self {
         let body = if body.len() <= MAX_EVIDENCE_BYTES { body } else { &[] };
         let mut evidence = Self::default();
         if let Ok(Value::Object(body)) = serde_json::from_slice(body) {

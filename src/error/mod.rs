@@ -1,8 +1,9 @@
 //! What can go wrong in a call: whose fault it is, what the caller is told, and what only the log is.
 //!
 //! Two tables stand on this page: [`Error::code`] gives the gRPC code of every error, and
-//! [`code_for_http`] that of every HTTP status. `answer` reads what an API says in the body of an error,
-//! and `status` puts code, message and `google.rpc` details into a [`tonic::Status`].
+//! [`code_for_http`] that of every HTTP status. `answer` and `evidence` read what an API says in the body of an
+//! error, `text` makes its sentences safe to show, and `status` puts code, message and `google.rpc` details into a
+//! [`tonic::Status`].
 //!
 //! Each error has two texts. [`Error::public_message`] goes to the caller and never holds an internal address, an
 //! upstream body or a stack trace; [`Error::log_detail`] holds what an operator needs.
@@ -17,7 +18,8 @@ use std::{borrow::Cow, time::Duration};
 use http::StatusCode;
 use tonic::Code;
 
-pub use self::{answer::Answer, evidence::Evidence, status::CallContext};
+use self::evidence::Evidence;
+pub use self::{answer::Answer, status::CallContext};
 
 /// Why a call failed.
 #[derive(Debug)]
@@ -96,7 +98,8 @@ pub enum Error {
         /// What it said.
         detail: String,
     },
-    /// The client library would send another URL than the one that was planned.
+    /// The client library would send another URL than the one that was planned. What is checked at start and
+    /// while encoding leaves no way to this; it is the last guard.
     UrlChanged {
         /// Path and query as planned.
         planned: String,
@@ -148,18 +151,17 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Self::UnknownMethod | Self::Unmapped | Self::Streaming => Code::Unimplemented,
-            Self::MalformedRequest { .. } | Self::Unmappable { .. } | Self::UrlChanged { .. } => {
-                Code::InvalidArgument
-            }
+            Self::MalformedRequest { .. } | Self::Unmappable { .. } => Code::InvalidArgument,
             Self::DeadlineExceeded { .. } | Self::UpstreamTimeout { .. } => Code::DeadlineExceeded,
             Self::Unreachable { .. } | Self::ConnectionLost { .. } | Self::AnswerCutOff { .. } => {
                 Code::Unavailable
             }
             Self::AnswerTooLarge { .. } => Code::ResourceExhausted,
             Self::Protocol { code, .. } => *code,
-            Self::AnswerUndecodable { .. } | Self::AnswerMismatch { .. } | Self::Panicked { .. } => {
-                Code::Internal
-            }
+            Self::AnswerUndecodable { .. }
+            | Self::AnswerMismatch { .. }
+            | Self::UrlChanged { .. }
+            | Self::Panicked { .. } => Code::Internal,
             Self::Answer(answer) => answer.code(),
         }
     }
@@ -172,8 +174,7 @@ impl Error {
             | Self::Streaming
             | Self::MalformedRequest { .. }
             | Self::Unmappable { .. }
-            | Self::Protocol { .. }
-            | Self::UrlChanged { .. } => Side::Caller,
+            | Self::Protocol { .. } => Side::Caller,
             Self::DeadlineExceeded { .. }
             | Self::UpstreamTimeout { .. }
             | Self::Unreachable { .. }
@@ -182,7 +183,7 @@ impl Error {
             | Self::AnswerTooLarge { .. }
             | Self::AnswerUndecodable { .. }
             | Self::AnswerMismatch { .. } => Side::Upstream,
-            Self::Panicked { .. } => Side::Bridge,
+            Self::UrlChanged { .. } | Self::Panicked { .. } => Side::Bridge,
             Self::Answer(answer) => answer.side(),
         }
     }
@@ -194,7 +195,7 @@ impl Error {
             Self::Unmapped => "METHOD_NOT_MAPPED",
             Self::Streaming => "STREAMING_NOT_SUPPORTED",
             Self::MalformedRequest { .. } => "REQUEST_MALFORMED",
-            Self::Unmappable { .. } | Self::UrlChanged { .. } => "REQUEST_NOT_MAPPABLE",
+            Self::Unmappable { .. } => "REQUEST_NOT_MAPPABLE",
             Self::Protocol { code: Code::ResourceExhausted, .. } => "REQUEST_TOO_LARGE",
             Self::Protocol { .. } => "REQUEST_REFUSED",
             Self::DeadlineExceeded { .. } => "DEADLINE_EXCEEDED",
@@ -205,7 +206,7 @@ impl Error {
             Self::AnswerTooLarge { .. } => "UPSTREAM_ANSWER_TOO_LARGE",
             Self::AnswerUndecodable { .. } => "UPSTREAM_ANSWER_UNDECODABLE",
             Self::AnswerMismatch { .. } => "UPSTREAM_ANSWER_MISMATCH",
-            Self::Panicked { .. } => "BRIDGE_FAILED",
+            Self::UrlChanged { .. } | Self::Panicked { .. } => "BRIDGE_FAILED",
             Self::Answer(answer) => return answer.reason(),
         })
     }
@@ -220,9 +221,6 @@ impl Error {
             Self::Streaming => format!("{} streams, which a REST API cannot", call.method),
             Self::MalformedRequest { what } | Self::Protocol { what, .. } => what.clone(),
             Self::Unmappable { field, description } => format!("{field} {description}"),
-            Self::UrlChanged { .. } => {
-                "the request makes a URL that does not survive normalisation".to_owned()
-            }
             Self::DeadlineExceeded { limit } => format!("the call did not finish within {limit:?}"),
             Self::UpstreamTimeout { limit } => format!("the API did not answer within {limit:?}"),
             Self::Unreachable { .. } => "the API cannot be reached".to_owned(),
@@ -237,7 +235,7 @@ impl Error {
             Self::AnswerMismatch { what, .. } => {
                 format!("the API's answer does not fit the contract: {what}")
             }
-            Self::Panicked { .. } => "the bridge failed on this call".to_owned(),
+            Self::UrlChanged { .. } | Self::Panicked { .. } => "the bridge failed on this call".to_owned(),
             Self::Answer(answer) => answer.message(call),
         }
     }
@@ -251,7 +249,9 @@ impl Error {
             | Self::AnswerUndecodable { detail }
             | Self::Panicked { detail } => Some(detail.clone()),
             Self::AnswerMismatch { value, .. } => value.as_ref().map(|value| format!("found {value:?}")),
-            Self::UrlChanged { planned } => Some(format!("planned {planned}")),
+            Self::UrlChanged { planned } => {
+                Some(format!("the HTTP client would send another URL than {planned}"))
+            }
             Self::Answer(answer) => Some(answer.log_detail()),
             Self::UnknownMethod
             | Self::Unmapped

@@ -106,10 +106,10 @@ fn user_agent(headers: &HeaderMap) -> String {
 impl Drop for Line {
     fn drop(&mut self) {
         let record = self.call.record();
-        match (level(&self.call.method, &record), &record.failure) {
-            (Level::ERROR, _) => self.write_error(&record),
-            (Level::WARN, _) => self.write_warn(&record),
-            (Level::INFO, _) => self.write_info(&record),
+        match level(&self.call.method, &record) {
+            Level::ERROR => self.write_error(&record),
+            Level::WARN => self.write_warn(&record),
+            Level::INFO => self.write_info(&record),
             _ => self.write_debug(&record),
         }
     }

@@ -2,15 +2,13 @@
 //!
 //! What was not set is not written, so that a PATCH changes only what its caller named.
 
-use std::collections::{HashMap, hash_map::Entry};
-
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
     number,
     plan::{FieldPlan, Kind, MessageId, Schema, Shape},
     refusal::RequestError,
-    value::Leaf,
+    value::{self, Leaf},
     view::{View, below},
     wire::Value,
 };
@@ -33,10 +31,7 @@ pub(super) fn message(schema: &Schema, view: &View<'_>, bound: &[&[usize]]) -> R
 pub(super) fn field(schema: &Schema, view: &View<'_>, slot: usize) -> Result<Option<Vec<u8>>> {
     let field = &view.plan.fields[slot];
     let mut writer = Writer { schema, out: Vec::new() };
-    let written = is_set(view, slot, field)?;
-    if written {
-        writer.field(view, slot, field, &[])?;
-    }
+    let written = writer.member(view, slot, field, &[], |_| ()).map_err(|error| error.under(&field.name))?;
     Ok(written.then_some(writer.out))
 }
 
@@ -48,7 +43,7 @@ fn is_set(view: &View<'_>, slot: usize, field: &FieldPlan) -> Result<bool> {
     }
     match field.shape {
         Shape::Single { explicit: false } => {
-            let leaf = Leaf::single(view, slot, &field.kind).map_err(|error| error.at_name(&field.name))?;
+            let leaf = Leaf::single(view, slot, &field.kind)?;
             Ok(leaf.is_some_and(|leaf| !leaf.is_default(&field.kind)))
         }
         Shape::Single { explicit: true } | Shape::List { .. } | Shape::Map => Ok(true),
@@ -62,14 +57,32 @@ impl<'a> Writer<'a> {
         self.out.push(b'{');
         let mut first = true;
         for (slot, field) in view.plan.fields.iter().enumerate() {
-            if bound.contains(&[slot].as_slice()) || !is_set(view, slot, field)? {
+            if bound.contains(&[slot].as_slice()) {
                 continue;
             }
-            self.key(&field.name, &mut first);
-            self.field(view, slot, field, &below(bound, slot))?;
+            let key = |writer: &mut Self| writer.key(&field.name, &mut first);
+            let written = self.member(view, slot, field, &below(bound, slot), key);
+            written.map_err(|error| error.under(&field.name))?;
         }
         self.out.push(b'}');
         Ok(())
+    }
+
+    /// Writes the field, after what `before` writes, if it is set.
+    fn member(
+        &mut self,
+        view: &View<'a>,
+        slot: usize,
+        field: &FieldPlan,
+        bound: &[&[usize]],
+        before: impl FnOnce(&mut Self),
+    ) -> Result<bool> {
+        let set = is_set(view, slot, field)?;
+        if set {
+            before(self);
+            self.field(view, slot, field, bound)?;
+        }
+        Ok(set)
     }
 
     fn field(&mut self, view: &View<'a>, slot: usize, field: &FieldPlan, bound: &[&[usize]]) -> Result<()> {
@@ -78,14 +91,13 @@ impl<'a> Writer<'a> {
                 self.object(&view.message(self.schema, slot, *id)?, bound)?;
             }
             (Kind::Message(id), Shape::List { .. }) => self.objects(view, slot, *id)?,
-            (Kind::Message(id), Shape::Map) => self.map(view, slot, *id, &field.name)?,
+            (Kind::Message(id), Shape::Map) => self.map(view, slot, *id)?,
             (kind, Shape::Single { .. }) => {
-                let leaf = Leaf::single(view, slot, kind).map_err(|error| error.at_name(&field.name))?;
-                self.optional_leaf(leaf.as_ref(), kind);
+                // It is set, or the value of a map entry, whose default counts.
+                self.leaf(&Leaf::or_default(view, slot, kind)?);
             }
             (kind, Shape::List { .. } | Shape::Map) => {
-                let leaves = Leaf::list(view, slot, kind).map_err(|error| error.at_name(&field.name))?;
-                self.array(leaves, |writer, leaf| {
+                self.array(Leaf::list(view, slot, kind)?, |writer, leaf| {
                     writer.leaf(&leaf);
                     Ok(())
                 })?;
@@ -110,35 +122,19 @@ impl<'a> Writer<'a> {
             if index > 0 {
                 self.out.push(b',');
             }
-            write(self, item)?;
+            write(self, item).map_err(|error| error.under(&format!("[{index}]")))?;
         }
         self.out.push(b']');
         Ok(())
     }
 
-    /// A key or a value that is missing from an entry is its default; of equal keys the last one counts.
-    fn map(&mut self, view: &View<'a>, slot: usize, entry: MessageId, name: &str) -> Result<()> {
-        let mut entries: Vec<(String, View<'a>)> = Vec::new();
-        let mut places: HashMap<String, usize> = HashMap::new();
-        for bytes in view.all(slot).filter_map(Value::bytes) {
-            let entry = view.element(self.schema, entry, bytes)?;
-            let kind = &entry.plan.fields[0].kind;
-            let key = Leaf::single(&entry, 0, kind).map_err(|error| error.at_name(name))?;
-            let key = key.or_else(|| Leaf::default(kind)).map(|leaf| leaf.text()).unwrap_or_default();
-            match places.entry(key.clone()) {
-                Entry::Occupied(place) => entries[*place.get()].1 = entry,
-                Entry::Vacant(place) => {
-                    place.insert(entries.len());
-                    entries.push((key, entry));
-                }
-            }
-        }
+    fn map(&mut self, view: &View<'a>, slot: usize, entry: MessageId) -> Result<()> {
         self.out.push(b'{');
         let mut first = true;
-        for (key, entry) in entries {
+        for (key, entry) in value::entries(self.schema, view, slot, entry)? {
             self.key(&key, &mut first);
-            let value = &entry.plan.fields[1];
-            self.field(&entry, 1, value, &[])?;
+            let written = self.field(&entry, 1, &entry.plan.fields[1], &[]);
+            written.map_err(|error| error.under(&key))?;
         }
         self.out.push(b'}');
         Ok(())
@@ -150,16 +146,6 @@ impl<'a> Writer<'a> {
         }
         self.string(name);
         self.out.push(b':');
-    }
-
-    fn optional_leaf(&mut self, leaf: Option<&Leaf<'_>>, kind: &Kind) {
-        match leaf {
-            Some(leaf) => self.leaf(leaf),
-            None => match Leaf::default(kind) {
-                Some(default) => self.leaf(&default),
-                None => self.out.extend_from_slice(b"null"),
-            },
-        }
     }
 
     fn leaf(&mut self, leaf: &Leaf<'_>) {

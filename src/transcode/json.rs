@@ -9,11 +9,11 @@ use std::borrow::Cow;
 use memchr::memchr2;
 
 /// Arrays and objects may nest this deep; protobuf's own parsers stop here too.
-pub const MAX_DEPTH: usize = 100;
+pub(super) const MAX_DEPTH: usize = 100;
 
 /// A position in a JSON text and what comes after it.
 #[derive(Debug)]
-pub struct Parser<'a> {
+pub(super) struct Parser<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
@@ -21,7 +21,7 @@ pub struct Parser<'a> {
 
 /// What kind of value comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
+pub(super) enum Next {
     /// `{`
     Object,
     /// `[`
@@ -38,11 +38,11 @@ pub enum Next {
 
 /// Where and why a text is no JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SyntaxError {
+pub(super) struct SyntaxError {
     /// The offset in bytes.
-    pub offset: usize,
+    pub(super) offset: usize,
     /// What is wrong there.
-    pub what: String,
+    pub(super) what: String,
 }
 
 type Result<T> = std::result::Result<T, SyntaxError>;
@@ -51,7 +51,7 @@ type Result<T> = std::result::Result<T, SyntaxError>;
 
 impl Next {
     /// The kind with its article, for a complaint.
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Object => "an object",
             Self::Array => "an array",
@@ -70,7 +70,7 @@ impl<'a> Parser<'a> {
     ///
     /// # Errors
     /// The text is not UTF-8.
-    pub fn new(bytes: &'a [u8]) -> Result<Self> {
+    pub(super) fn new(bytes: &'a [u8]) -> Result<Self> {
         let text = std::str::from_utf8(bytes).map_err(|error| SyntaxError {
             offset: error.valid_up_to(),
             what: "the text is not UTF-8".to_owned(),
@@ -80,7 +80,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The offset in bytes of what comes next.
-    pub fn offset(&self) -> usize {
+    pub(super) fn offset(&self) -> usize {
         self.at
     }
 
@@ -89,7 +89,7 @@ impl<'a> Parser<'a> {
     /// # Errors
     /// No value can begin here.
     #[inline]
-    pub fn peek(&mut self) -> Result<Next> {
+    pub(super) fn peek(&mut self) -> Result<Next> {
         self.skip_space();
         match self.byte() {
             Some(b'{') => Ok(Next::Object),
@@ -103,12 +103,12 @@ impl<'a> Parser<'a> {
     }
 
     /// Enters an object. Ask [`Self::next_key`] until there is none.
-    pub fn begin_object(&mut self) -> Result<()> {
+    pub(super) fn begin_object(&mut self) -> Result<()> {
         self.begin(b'{', "an object")
     }
 
     /// The next key of an object, after which its value must be read; `None` leaves the object.
-    pub fn next_key(&mut self, first: &mut bool) -> Result<Option<Cow<'a, str>>> {
+    pub(super) fn next_key(&mut self, first: &mut bool) -> Result<Option<Cow<'a, str>>> {
         if !self.next_member(first, b'}', "\",\" or \"}\"")? {
             return Ok(None);
         }
@@ -122,18 +122,18 @@ impl<'a> Parser<'a> {
     }
 
     /// Enters an array. Ask [`Self::next_element`] until there is none.
-    pub fn begin_array(&mut self) -> Result<()> {
+    pub(super) fn begin_array(&mut self) -> Result<()> {
         self.begin(b'[', "an array")
     }
 
     /// Whether an element follows, which must then be read; `false` leaves the array.
     #[inline]
-    pub fn next_element(&mut self, first: &mut bool) -> Result<bool> {
+    pub(super) fn next_element(&mut self, first: &mut bool) -> Result<bool> {
         self.next_member(first, b']', "\",\" or \"]\"")
     }
 
     /// Reads a string; one without escapes is a slice of the text.
-    pub fn string(&mut self) -> Result<Cow<'a, str>> {
+    pub(super) fn string(&mut self) -> Result<Cow<'a, str>> {
         let plain = self.string_run()?;
         if self.byte() == Some(b'"') {
             self.at += 1;
@@ -145,7 +145,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Reads a number and gives it as it is spelled.
-    pub fn number(&mut self) -> Result<&'a str> {
+    pub(super) fn number(&mut self) -> Result<&'a str> {
         self.skip_space();
         let start = self.at;
         self.eat(b'-');
@@ -166,7 +166,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Reads `true` or `false`.
-    pub fn bool(&mut self) -> Result<bool> {
+    pub(super) fn bool(&mut self) -> Result<bool> {
         self.skip_space();
         if self.byte() == Some(b't') {
             return self.word("true").map(|()| true);
@@ -175,13 +175,13 @@ impl<'a> Parser<'a> {
     }
 
     /// Reads `null`.
-    pub fn null(&mut self) -> Result<()> {
+    pub(super) fn null(&mut self) -> Result<()> {
         self.skip_space();
         self.word("null")
     }
 
     /// Reads any value and forgets it; what is skipped must be JSON too.
-    pub fn skip(&mut self) -> Result<()> {
+    pub(super) fn skip(&mut self) -> Result<()> {
         let mut first = true;
         match self.peek()? {
             Next::Object => {
@@ -205,7 +205,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Checks that only white space is left.
-    pub fn end(&mut self) -> Result<()> {
+    pub(super) fn end(&mut self) -> Result<()> {
         self.skip_space();
         if self.at == self.text.len() { Ok(()) } else { Err(self.unexpected("the end")) }
     }

@@ -5,11 +5,11 @@
 //! knows of a network.
 
 mod body;
-pub mod json;
+mod json;
 mod mismatch;
 mod number;
 mod path;
-pub mod plan;
+mod plan;
 mod query;
 mod refusal;
 mod request;
@@ -96,7 +96,7 @@ impl Transcoder {
                 Err(error) => first_error = first_error.or(Some(error)),
             }
         }
-        Err(first_error.unwrap_or_else(|| refusal::unmappable("the method", "has no HTTP rule")))
+        Err(first_error.unwrap_or_else(|| RequestError::unmappable("has no HTTP rule").under("the method")))
     }
 
     /// Turns the JSON of a successful answer into the response message.

@@ -35,13 +35,12 @@ pub(super) fn leaf_text(schema: &Schema, view: &View<'_>, slots: &[usize]) -> Re
     match &field.kind {
         Kind::Message(id) => leaf_text(schema, &view.message(schema, *slot, *id)?, rest),
         kind => {
-            let sent = match view.last(*slot) {
-                Some(value) => Leaf::read(kind, value)?,
-                None => None,
-            };
-            let Shape::Single { explicit } = field.shape else { return Ok(String::new()) };
             // An unset optional field has no value to put into a path; empty text is refused there.
-            let value = if explicit { sent } else { sent.or_else(|| Leaf::default(kind)) };
+            let value = if field.shape == (Shape::Single { explicit: true }) {
+                Leaf::single(view, *slot, kind)?
+            } else {
+                Some(Leaf::or_default(view, *slot, kind)?)
+            };
             Ok(value.map(|leaf| leaf.text()).unwrap_or_default())
         }
     }

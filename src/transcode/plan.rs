@@ -10,7 +10,7 @@ use prost_reflect::{Cardinality, EnumDescriptor, FieldDescriptor, Kind as ProtoK
 
 /// Every message that the contract reaches.
 #[derive(Debug, Default)]
-pub struct Schema {
+pub(super) struct Schema {
     messages: Vec<MessagePlan>,
     by_name: HashMap<String, MessageId>,
     unsupported: Vec<Unsupported>,
@@ -18,46 +18,44 @@ pub struct Schema {
 
 /// The index of a message in its [`Schema`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MessageId(usize);
+pub(super) struct MessageId(usize);
 
 /// A field that cannot be transcoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unsupported {
+pub(super) struct Unsupported {
     /// The full name of the field.
-    pub field: String,
+    pub(super) field: String,
     /// Its type.
-    pub kind: String,
+    pub(super) kind: String,
 }
 
 /// A message type.
 #[derive(Debug, Default)]
-pub struct MessagePlan {
-    /// The full name.
-    pub name: String,
+pub(super) struct MessagePlan {
     /// The fields, sorted by number; their index is their slot.
-    pub fields: Vec<FieldPlan>,
+    pub(super) fields: Vec<FieldPlan>,
     /// Proto names and JSON names, sorted, each with the slot of its field.
     names: Vec<(String, usize)>,
 }
 
 /// A field of a message.
 #[derive(Debug, Clone)]
-pub struct FieldPlan {
+pub(super) struct FieldPlan {
     /// The name in the `.proto`.
-    pub name: String,
+    pub(super) name: String,
     /// The number on the wire.
-    pub number: u32,
+    pub(super) number: u32,
     /// The type of one value.
-    pub kind: Kind,
+    pub(super) kind: Kind,
     /// How many values it holds.
-    pub shape: Shape,
+    pub(super) shape: Shape,
     /// The `oneof` that it is a member of, by its index in the message.
-    pub oneof: Option<usize>,
+    pub(super) oneof: Option<usize>,
 }
 
 /// How many values a field holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
+pub(super) enum Shape {
     /// One value, and whether a value equal to the default differs from none.
     Single {
         /// Whether a value equal to the default is sent.
@@ -74,7 +72,7 @@ pub enum Shape {
 
 /// The type of one value.
 #[derive(Debug, Clone)]
-pub enum Kind {
+pub(super) enum Kind {
     /// A scalar.
     Scalar(Scalar),
     /// An enum.
@@ -88,7 +86,7 @@ pub enum Kind {
 /// The scalar types of protobuf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // the names say it: https://protobuf.dev/programming-guides/proto3/#scalar
-pub enum Scalar {
+pub(super) enum Scalar {
     Double,
     Float,
     Int32,
@@ -108,7 +106,7 @@ pub enum Scalar {
 
 /// The well-known types whose JSON form is not an object of their fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WellKnown {
+pub(super) enum WellKnown {
     /// `google.protobuf.Timestamp`: RFC 3339 text.
     Timestamp,
     /// `google.protobuf.Duration`: seconds with the suffix `s`.
@@ -121,18 +119,18 @@ pub enum WellKnown {
 
 /// The values of an enum by name and by number.
 #[derive(Debug, Clone, Default)]
-pub struct EnumPlan {
+pub(super) struct EnumPlan {
     by_name: HashMap<String, i32>,
     by_number: HashMap<i32, String>,
     /// The number of the value that an unset field reads as.
-    pub default: i32,
+    pub(super) default: i32,
 }
 
 // === impl Schema ===
 
 impl Schema {
     /// Compiles `descriptor` and everything it reaches, once.
-    pub fn compile(&mut self, descriptor: &MessageDescriptor) -> MessageId {
+    pub(super) fn compile(&mut self, descriptor: &MessageDescriptor) -> MessageId {
         if let Some(id) = self.by_name.get(descriptor.full_name()) {
             return *id;
         }
@@ -148,17 +146,17 @@ impl Schema {
             .collect();
         names.sort_unstable();
         names.dedup();
-        self.messages[id.0] = MessagePlan { name: descriptor.full_name().to_owned(), fields: plans, names };
+        self.messages[id.0] = MessagePlan { fields: plans, names };
         id
     }
 
     /// The plan of a message.
-    pub fn message(&self, id: MessageId) -> &MessagePlan {
+    pub(super) fn message(&self, id: MessageId) -> &MessagePlan {
         &self.messages[id.0]
     }
 
     /// What was met while compiling that cannot be transcoded, and clears it.
-    pub fn take_unsupported(&mut self) -> Vec<Unsupported> {
+    pub(super) fn take_unsupported(&mut self) -> Vec<Unsupported> {
         std::mem::take(&mut self.unsupported)
     }
 
@@ -223,13 +221,13 @@ fn is_unsupported(name: &str) -> bool {
 
 impl MessagePlan {
     /// The slot of the field that JSON calls `name`, by its proto name or its JSON name.
-    pub fn slot_named(&self, name: &str) -> Option<usize> {
+    pub(super) fn slot_named(&self, name: &str) -> Option<usize> {
         let at = self.names.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok()?;
         Some(self.names[at].1)
     }
 
     /// The slot of the field with this number.
-    pub fn slot_numbered(&self, number: u32) -> Option<usize> {
+    pub(super) fn slot_numbered(&self, number: u32) -> Option<usize> {
         self.fields.binary_search_by_key(&number, |field| field.number).ok()
     }
 }
@@ -259,7 +257,7 @@ impl Scalar {
     }
 
     /// Whether it is a floating-point number.
-    pub fn is_float(self) -> bool {
+    pub(super) fn is_float(self) -> bool {
         matches!(self, Self::Double | Self::Float)
     }
 }
@@ -300,12 +298,12 @@ impl EnumPlan {
     }
 
     /// The number of the value called `name`; letter case counts.
-    pub fn number(&self, name: &str) -> Option<i32> {
+    pub(super) fn number(&self, name: &str) -> Option<i32> {
         self.by_name.get(name).copied()
     }
 
     /// The name to print for `number`.
-    pub fn name(&self, number: i32) -> Option<&str> {
+    pub(super) fn name(&self, number: i32) -> Option<&str> {
         self.by_number.get(&number).map(String::as_str)
     }
 }

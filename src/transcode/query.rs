@@ -6,12 +6,11 @@
 use percent_encoding::utf8_percent_encode;
 
 use super::{
-    path::{RESERVED, leaf_text},
+    path::RESERVED,
     plan::{FieldPlan, Kind, MessageId, Schema, Shape},
-    refusal::{RequestError, unmappable},
-    value::{Leaf, LeafError},
+    refusal::RequestError,
+    value::{self, Leaf},
     view::{View, below},
-    wire::Value,
 };
 
 type Result<T> = std::result::Result<T, RequestError>;
@@ -49,7 +48,8 @@ impl<'a> Query<'a> {
                 continue;
             }
             let name = if name.is_empty() { field.name.clone() } else { format!("{name}[{}]", field.name) };
-            self.field(&name, view, slot, field, &below(bound, slot))?;
+            let written = self.field(&name, view, slot, field, &below(bound, slot));
+            written.map_err(|error| error.under(&field.name))?;
         }
         Ok(())
     }
@@ -62,46 +62,40 @@ impl<'a> Query<'a> {
         field: &FieldPlan,
         bound: &[&[usize]],
     ) -> Result<()> {
-        let at_name = |error: LeafError| error.at_name(name);
         match (&field.kind, field.shape) {
             (Kind::Message(id), Shape::Single { .. }) => {
-                self.message(name, &view.message(self.schema, slot, *id)?, bound, None)
+                self.message(name, &view.message(self.schema, slot, *id)?, bound, None)?;
             }
-            (Kind::Message(id), Shape::Map) => self.map(name, view, slot, *id),
+            (Kind::Message(id), Shape::Map) => self.map(name, view, slot, *id)?,
             (Kind::Message(_), Shape::List { .. }) => {
-                Err(unmappable(name, "is a list of messages, which a query cannot carry"))
+                return Err(RequestError::unmappable("is a list of messages, which a query cannot carry"));
             }
             (kind, Shape::Single { explicit }) => {
-                let leaf = Leaf::single(view, slot, kind).map_err(at_name)?;
+                let leaf = Leaf::single(view, slot, kind)?;
                 if let Some(leaf) = leaf.filter(|leaf| explicit || !leaf.is_default(kind)) {
                     self.pair(name, &leaf.text());
                 }
-                Ok(())
             }
             (kind, Shape::List { .. } | Shape::Map) => {
-                for leaf in Leaf::list(view, slot, kind).map_err(at_name)? {
+                for leaf in Leaf::list(view, slot, kind)? {
                     self.pair(&format!("{name}[]"), &leaf.text());
                 }
-                Ok(())
             }
         }
+        Ok(())
     }
 
     fn map(&mut self, name: &str, view: &View<'a>, slot: usize, entry: MessageId) -> Result<()> {
-        for bytes in view.all(slot).filter_map(Value::bytes) {
-            let entry = view.element(self.schema, entry, bytes)?;
-            let key = leaf_text(self.schema, &entry, &[0]).map_err(|error| error.at_name(name))?;
-            let name = format!("{name}[{key}]");
-            match &entry.plan.fields[1].kind {
-                Kind::Message(id) => {
-                    self.message(&name, &entry.message(self.schema, 1, *id)?, &[], None)?;
-                }
-                kind => {
-                    let value = Leaf::single(&entry, 1, kind).map_err(|error| error.at_name(&name))?;
-                    let value = value.or_else(|| Leaf::default(kind));
-                    self.pair(&name, &value.map(|leaf| leaf.text()).unwrap_or_default());
-                }
-            }
+        for (key, entry) in value::entries(self.schema, view, slot, entry)? {
+            self.entry(&format!("{name}[{key}]"), &entry).map_err(|error| error.under(&key))?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, name: &str, entry: &View<'a>) -> Result<()> {
+        match &entry.plan.fields[1].kind {
+            Kind::Message(id) => self.message(name, &entry.message(self.schema, 1, *id)?, &[], None)?,
+            kind => self.pair(name, &Leaf::or_default(entry, 1, kind)?.text()),
         }
         Ok(())
     }

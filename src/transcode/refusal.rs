@@ -1,7 +1,6 @@
 //! Why a request message cannot be sent.
 
 use super::{value::LeafError, wire::WireError};
-use crate::contract::template::Variable;
 
 /// Why a request message cannot be sent. Nothing has been sent then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,22 +18,31 @@ pub enum RequestError {
     },
 }
 
-/// A field that the request cannot carry.
-pub(super) fn unmappable(field: impl Into<String>, description: impl Into<String>) -> RequestError {
-    RequestError::Unmappable { field: field.into(), description: description.into() }
-}
+// === impl RequestError ===
 
-// === impl LeafError ===
-
-impl LeafError {
-    pub(super) fn at(self, variable: &Variable) -> RequestError {
-        self.at_name(&variable.field_path.join("."))
+impl RequestError {
+    /// A value that the request cannot carry; the fields around it add their names.
+    pub(super) fn unmappable(description: impl Into<String>) -> Self {
+        Self::Unmappable { field: String::new(), description: description.into() }
     }
 
-    pub(super) fn at_name(self, name: &str) -> RequestError {
+    /// Adds the name of the field, or the index, that leads to the value.
+    pub(super) fn under(self, step: &str) -> Self {
         match self {
-            Self::Wire(error) => RequestError::Malformed(error),
-            Self::Range(description) => unmappable(name, description),
+            Self::Unmappable { field, description } => {
+                let dot = if field.is_empty() || field.starts_with('[') { "" } else { "." };
+                Self::Unmappable { field: format!("{step}{dot}{field}"), description }
+            }
+            Self::Malformed(error) => Self::Malformed(error),
+        }
+    }
+}
+
+impl From<LeafError> for RequestError {
+    fn from(error: LeafError) -> Self {
+        match error {
+            LeafError::Wire(error) => Self::Malformed(error),
+            LeafError::Range(description) => Self::unmappable(description),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{
     body, path,
     plan::{MessageId, Schema},
     query::query,
-    refusal::{RequestError, unmappable},
+    refusal::RequestError,
     view::View,
 };
 use crate::contract::{
@@ -96,10 +96,10 @@ impl RequestPlan {
         let length = uri.len();
         let uri = PathAndQuery::from_maybe_shared(Bytes::from(uri)).map_err(|_| {
             // Literals are checked at start and values percent-encoded, so only the length can be wrong.
-            unmappable(
-                "the request",
-                format!("makes a URL of {length} bytes, which is longer than HTTP carries"),
-            )
+            RequestError::unmappable(format!(
+                "makes a URL of {length} bytes, which is longer than HTTP carries"
+            ))
+            .under("the request")
         })?;
         let mut request = Request::new(Bytes::new());
         *request.method_mut() = self.verb.clone();
@@ -118,10 +118,12 @@ impl RequestPlan {
                 PathPart::Literal(verb) if verb.starts_with(':') => text.push_str(verb),
                 PathPart::Literal(literal) => text.extend(["/", literal]),
                 PathPart::Variable { slots, variable } => {
-                    let value = path::leaf_text(schema, view, slots).map_err(|error| error.at(variable))?;
+                    let value = path::leaf_text(schema, view, slots).map_err(RequestError::from);
+                    let value = value.map_err(|error| error.under(&variable.field_path.join(".")))?;
                     text.push('/');
-                    path::expand(variable, &value, &mut text)
-                        .map_err(|description| unmappable(variable.field_path.join("."), description))?;
+                    path::expand(variable, &value, &mut text).map_err(|description| {
+                        RequestError::unmappable(description).under(&variable.field_path.join("."))
+                    })?;
                 }
             }
         }

@@ -1,10 +1,12 @@
 //! Values from the wire, typed by their plan: what paths, queries and JSON bodies print.
 
+use std::collections::{HashMap, hash_map::Entry};
+
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::{
     number,
-    plan::{EnumPlan, Kind, Scalar, WellKnown},
+    plan::{EnumPlan, Kind, MessageId, Scalar, Schema, WellKnown},
     view::View,
     well_known::{self, Time},
     wire::{self, Value, WireError},
@@ -39,7 +41,7 @@ pub(super) enum LeafError {
 // === impl Leaf ===
 
 impl<'a> Leaf<'a> {
-    /// Reads one value; `None` if it is laid out in another way than its type, which counts as not sent.
+    /// Reads one value; `None` if it is laid out in another way than its type, which a view leaves out.
     pub(super) fn read(kind: &Kind, value: Value<'a>) -> Result<Option<Self>, LeafError> {
         match (kind, value) {
             (Kind::Scalar(scalar), value) => Ok(Self::scalar(*scalar, value)?),
@@ -60,6 +62,11 @@ impl<'a> Leaf<'a> {
         }
     }
 
+    /// The value of a single field that is no message, or its default.
+    pub(super) fn or_default(view: &View<'a>, slot: usize, kind: &Kind) -> Result<Self, LeafError> {
+        Ok(Self::single(view, slot, kind)?.or_else(|| Self::default(kind)).unwrap_or(Self::Text("")))
+    }
+
     /// The values of a list that holds no messages, packed or not.
     pub(super) fn list(view: &View<'a>, slot: usize, kind: &Kind) -> Result<Vec<Self>, LeafError> {
         let mut leaves = Vec::new();
@@ -76,7 +83,7 @@ impl<'a> Leaf<'a> {
         Ok(leaves)
     }
 
-    /// The value that a field without presence has when nothing was sent.
+    /// The value that stands for none; a message is no leaf and has none.
     pub(super) fn default(kind: &Kind) -> Option<Self> {
         match kind {
             Kind::Scalar(Scalar::String) => Some(Self::Text("")),
@@ -90,7 +97,8 @@ impl<'a> Leaf<'a> {
                 Self::scalar(*scalar, zero).ok().flatten()
             }
             Kind::Enum(plan) => Some(Self::enum_number(plan, plan.default)),
-            Kind::Message(_) | Kind::WellKnown(_) => None,
+            Kind::WellKnown(known) => Self::well_known(*known, []).ok(),
+            Kind::Message(_) => None,
         }
     }
 
@@ -188,6 +196,30 @@ impl<'a> Leaf<'a> {
             }
         }
     }
+}
+
+/// The entries of a map, each with the text of its key. A key or a value that is missing from an entry is its
+/// default; of equal keys the last one counts.
+pub(super) fn entries<'a>(
+    schema: &'a Schema,
+    view: &View<'a>,
+    slot: usize,
+    entry: MessageId,
+) -> Result<Vec<(String, View<'a>)>, LeafError> {
+    let mut entries: Vec<(String, View<'a>)> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for bytes in view.all(slot).filter_map(Value::bytes) {
+        let entry = view.element(schema, entry, bytes)?;
+        let key = Leaf::or_default(&entry, 0, &entry.plan.fields[0].kind)?.text();
+        match places.entry(key.clone()) {
+            Entry::Occupied(place) => entries[*place.get()].1 = entry,
+            Entry::Vacant(place) => {
+                place.insert(entries.len());
+                entries.push((key, entry));
+            }
+        }
+    }
+    Ok(entries)
 }
 
 /// Every value of field `number`, from all parts.

@@ -4,12 +4,9 @@
 //! protobuf merges, so there is nothing to build.
 
 use super::{
-    plan::{MessageId, MessagePlan, Schema},
-    wire::{self, Value, WireError},
+    plan::{FieldPlan, MessageId, MessagePlan, Schema, Shape},
+    wire::{self, MAX_DEPTH, Type, Value, WireError},
 };
-
-/// Messages may nest this deep, which is protobuf's own default.
-const MAX_DEPTH: usize = 100;
 
 /// A message sorted by field: what was sent for each slot, in the order it came.
 ///
@@ -54,7 +51,8 @@ impl<'a> View<'a> {
         let mut choices = Choices::default();
         for bytes in parts {
             wire::each_field(bytes, |number, value| {
-                if let Some(slot) = plan.slot_numbered(number) {
+                let slot = plan.slot_numbered(number);
+                if let Some(slot) = slot.filter(|slot| fits(&plan.fields[*slot], value)) {
                     choices.note(plan, slot, values.len());
                     values.push((slot, value));
                 }
@@ -98,6 +96,12 @@ impl<'a> View<'a> {
     ) -> Result<Self, WireError> {
         Self::merge(schema, id, [bytes], self.depth + 1)
     }
+}
+
+/// A value that is laid out in another way than its field is an unknown field. A list may be packed or not.
+fn fits(field: &FieldPlan, value: Value<'_>) -> bool {
+    let packed = matches!(field.shape, Shape::List { .. }) && value.wire_type() == Type::Bytes;
+    packed || value.wire_type() == field.kind.wire_type()
 }
 
 /// The bound paths that go through `slot`, without it.

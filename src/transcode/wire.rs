@@ -4,7 +4,7 @@
 use super::plan::{Kind, Scalar};
 
 /// Messages may nest this deep, which is protobuf's own default.
-const MAX_DEPTH: usize = 100;
+pub(super) const MAX_DEPTH: usize = 100;
 const MAX_FIELD_NUMBER: u64 = (1 << 29) - 1;
 
 /// The ways a value is laid out.
@@ -59,6 +59,15 @@ struct Reader<'a> {
 // === impl Value ===
 
 impl<'a> Value<'a> {
+    pub(super) fn wire_type(self) -> Type {
+        match self {
+            Self::Varint(_) => Type::Varint,
+            Self::Fixed64(_) => Type::Fixed64,
+            Self::Bytes(_) => Type::Bytes,
+            Self::Fixed32(_) => Type::Fixed32,
+        }
+    }
+
     pub(super) fn bytes(self) -> Option<&'a [u8]> {
         match self {
             Self::Bytes(bytes) => Some(bytes),

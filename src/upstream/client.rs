@@ -26,9 +26,11 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(config: &UpstreamConfig) -> Result<Self, Fault> {
         let base = config.url.to_string().trim_end_matches('/').to_owned();
+        let prefix = config.url.path().trim_end_matches('/').to_owned();
+        check_prefix(&base, &prefix)?;
         let http = builder(config).build().map_err(|error| {
             Fault::new(
-                "upstream",
+                "--upstream or BRIDGE_UPSTREAM",
                 format!("the HTTP client cannot be made: {}", with_causes(&error)),
                 "an https upstream needs the CA certificates of this machine (package ca-certificates)",
             )
@@ -36,7 +38,7 @@ impl Client {
         Ok(Self {
             http,
             base,
-            prefix: config.url.path().trim_end_matches('/').to_owned(),
+            prefix,
             timeout: config.timeout,
             max_response_bytes: config.max_response_bytes,
         })
@@ -86,7 +88,7 @@ impl Client {
             if body.len() + chunk.len() > self.max_response_bytes {
                 return Err(too_large());
             }
-            if chunk.len() == promised {
+            if body.is_empty() && chunk.len() == promised {
                 // The usual small answer comes in one piece and needs no copy.
                 *response.body_mut() = chunk;
                 return Ok(response);
@@ -119,6 +121,20 @@ impl Client {
             Error::AnswerCutOff { detail }
         }
     }
+}
+
+/// The path prefix must come through URL parsing as it is, or every request would go elsewhere.
+fn check_prefix(base: &str, prefix: &str) -> Result<(), Fault> {
+    let url = Url::parse(base);
+    let path = url.as_ref().map_or("nothing", Url::path);
+    if path.trim_end_matches('/') == prefix {
+        return Ok(());
+    }
+    Err(Fault::new(
+        "--upstream or BRIDGE_UPSTREAM",
+        format!("its path {prefix:?} is read as {path:?}"),
+        "write the path that is meant, percent-encoded and without dot segments",
+    ))
 }
 
 fn builder(config: &UpstreamConfig) -> reqwest::ClientBuilder {

@@ -26,6 +26,14 @@ fn a_rule_that_cannot_work_is_refused_with_its_place_and_its_mend() {
             "get: \"/a/*\"",
             "path /a/*: a wildcard outside a variable has no value to send | bind it to a request field, such as {name=*}",
         ),
+        (
+            "get: \"/a/../b\"",
+            "path /a/../b: \".\" and \"..\" are resolved to another path on the way | write the path that is meant",
+        ),
+        (
+            "get: \"/%2E/b\"",
+            "path /%2E/b: \".\" and \"..\" are resolved to another path on the way | write the path that is meant",
+        ),
         ("get: \"/{nme}\"", "t.v1.In has no field \"nme\" | it has: name, tags, inner, m"),
         ("get: \"/{inner.nme}\"", "t.v1.In has no field \"nme\" | it has: name, tags, inner, m"),
         ("get: \"/{name.x}\"", "{name.x}: t.v1.In.name has no field x | name a field of a message"),

@@ -1,3 +1,4 @@
+use grpc_rest_bridge::transcode::RequestError;
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -195,8 +196,11 @@ fn every_legal_way_to_write_a_message_is_understood() {
         // Two members of a oneof: the last counts.
         (&[0xc2, 1, 1, b'x', 0xca, 1, 0], r#"{"right":{}}"#),
         (&[0xca, 1, 0, 0xc2, 1, 1, b'x'], r#"{"left":"x"}"#),
-        // A value laid out in another way than its type is an unknown field.
-        (&[0x1d, 1, 0, 0, 0], "{}"),
+        // A map entry without its value, where the default is a text.
+        (&[0xb2, 2, 3, 0x0a, 1, b'k'], r#"{"times":{"k":"1970-01-01T00:00:00Z"}}"#),
+        // A value laid out in another way than its type is an unknown field: it sets nothing and clears nothing.
+        (&[0x1d, 1, 0, 0, 0, 0x8d, 1, 1, 0, 0, 0], "{}"),
+        (&[0xc2, 1, 1, b'x', 0xc8, 1, 1], r#"{"left":"x"}"#),
     ] {
         let encoded = kitchen.transcoder.encode(kitchen.index("Weigh"), bytes).unwrap();
         assert_eq!(std::str::from_utf8(encoded.request.body()).unwrap(), body);
@@ -217,6 +221,36 @@ fn a_hostile_message_takes_no_more_time_than_its_size() {
     }
     let request = kitchen.transcoder.encode(kitchen.index("Weigh"), &map).unwrap().request;
     assert_eq!(request.body().len(), "{\"labels\":{}}".len() + 400_000 * "\"000000\":\"\",".len() - 1);
+}
+
+#[test]
+fn a_value_that_cannot_be_sent_is_told_with_its_whole_path() {
+    let kitchen = Kitchen::open();
+    // A time after the year 9999, in `inner`, in the second of `more`, and in the map `times`.
+    let seconds = [0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
+    let part = |tag: &[u8], content: &[u8]| [tag, &[u8::try_from(content.len()).unwrap()], content].concat();
+    let at = part(&[0xd2, 1], &seconds);
+    let entry = [part(&[0x0a], b"k"), part(&[0x12], &seconds)].concat();
+    for (method, message, field) in [
+        ("Weigh", part(&[0x92, 2], &at), "inner.at"),
+        ("Weigh", [part(&[0x9a, 2], &[]), part(&[0x9a, 2], &at)].concat(), "more[1].at"),
+        ("Weigh", part(&[0xb2, 2], &entry), "times.k"),
+        ("WeighByQuery", part(&[0x92, 2], &at), "inner.at"),
+        ("WeighByQuery", part(&[0xb2, 2], &entry), "times.k"),
+        ("WeighByQuery", part(&[0x92, 2], &part(&[0x9a, 2], &[])), "inner.more"),
+    ] {
+        let error = kitchen.transcoder.encode(kitchen.index(method), &message).unwrap_err();
+        let RequestError::Unmappable { field: found, .. } = error else { panic!("{error}") };
+        assert_eq!(found, field, "{method}");
+    }
+}
+
+#[test]
+fn of_equal_keys_in_a_map_the_query_has_the_last() {
+    let kitchen = Kitchen::open();
+    let bytes = [0xaa, 1, 6, 0x0a, 1, b'k', 0x12, 1, b'v', 0xaa, 1, 6, 0x0a, 1, b'k', 0x12, 1, b'w'];
+    let request = kitchen.transcoder.encode(kitchen.index("WeighByQuery"), &bytes).unwrap().request;
+    assert_eq!(request.uri().query(), Some("labels%5Bk%5D=w"));
 }
 
 #[test]

@@ -16,18 +16,9 @@ use crate::support::{Api, Bridge, Program, json, tls_api};
 use grpc_rest_bridge::app::Stopped;
 
 async fn client(address: &str) -> ProductServiceClient<Channel> {
-    ProductServiceClient::connect_to(address).await
-}
-
-/// The generated client is kept free of a transport, so that the library needs none.
-trait Connect {
-    async fn connect_to(address: &str) -> Self;
-}
-
-impl Connect for ProductServiceClient<Channel> {
-    async fn connect_to(address: &str) -> Self {
-        Self::new(Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap())
-    }
+    ProductServiceClient::new(
+        Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap(),
+    )
 }
 
 #[tokio::test]
@@ -280,6 +271,17 @@ async fn an_upstream_that_cannot_be_meant_is_refused_without_showing_a_password(
         assert!(ended.stderr.contains(&format!("BRIDGE_UPSTREAM: {complaint}")), "{}", ended.stderr);
         assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
     }
+}
+
+#[tokio::test]
+async fn a_base_path_that_is_resolved_to_another_is_refused() {
+    let words = ["serve", "--listen", "127.0.0.1:0", "--upstream", "http://shop/a/../b"];
+    let ended = Program::run(&words, &[]).await;
+    let expected = "error: cannot start, 1 fault to mend:
+  --upstream or BRIDGE_UPSTREAM: its path \"/a/../b\" is read as \"/b\"
+      write the path that is meant, percent-encoded and without dot segments
+";
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(78), expected));
 }
 
 #[tokio::test]

@@ -8,7 +8,11 @@ use std::{
 };
 
 use axum::{body::Body, response::Response};
-use grpc_rest_bridge::shop::v1::{GetProductRequest, ListProductsRequest};
+use grpc_rest_bridge::{
+    config::UpstreamConfig,
+    shop::v1::{GetProductRequest, ListProductsRequest},
+    upstream::Upstream,
+};
 use http::HeaderMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_stream::StreamExt;
@@ -79,6 +83,19 @@ async fn the_url_that_arrives_is_the_one_that_was_planned() {
         bridge.call("kitchen.v1.KitchenService/GetFile", &message).await.unwrap();
         assert_eq!(api.calls().last().unwrap().uri, uri);
     }
+}
+
+/// The last guard, behind the checks of contracts and values.
+#[tokio::test]
+async fn a_url_that_the_http_client_would_change_is_not_sent() {
+    let api = Api::saying("{}").await;
+    let upstream = Upstream::new(&UpstreamConfig::new(api.url().parse().unwrap())).unwrap();
+    for path in ["/a/../b", "/a/%2e%2E/b", "/a/."] {
+        let request = http::Request::get(path).body(bytes::Bytes::new()).unwrap();
+        let error = upstream.send(request).await.unwrap_err();
+        assert_eq!((error.code(), error.reason().as_ref()), (Code::Internal, "BRIDGE_FAILED"), "{path}");
+    }
+    assert!(api.calls().is_empty());
 }
 
 #[tokio::test]
