@@ -83,7 +83,8 @@ impl App {
     pub async fn bind(config: Config, contract: Contract) -> Result<Self, StartError> {
         let upstream = Upstream::new(&config.upstream).map_err(|fault| StartError::Faults(vec![fault]))?;
         let health = Health::new(contract.services()).await;
-        let stack = stack(&config.inbound, contract, &upstream, &health).map_err(StartError::Faults)?;
+        let bridge = Bridge::new(contract, upstream.clone(), config.inbound.clone(), config.upstream.strict);
+        let stack = stack(&config.inbound, bridge, &health).map_err(StartError::Faults)?;
         let bind = |error| StartError::Bind(config.listen, error);
         let listener = TcpListener::bind(config.listen).await.map_err(bind)?;
         Ok(Self {
@@ -151,16 +152,8 @@ impl App {
 }
 
 /// Everything that a request meets, in the order that it meets it.
-fn stack(
-    config: &InboundConfig,
-    contract: Contract,
-    upstream: &Upstream,
-    health: &Health,
-) -> Result<Stack, Vec<Fault>> {
-    let reflection = contract.descriptor_set().clone();
-    let services = contract.services().to_vec();
-    let bridge = Bridge::new(contract, upstream.clone(), config.clone())?;
-    let routes = routes(&reflection, &services, bridge, health)?;
+fn stack(config: &InboundConfig, bridge: Bridge, health: &Health) -> Result<Stack, Vec<Fault>> {
+    let routes = routes(bridge, health)?;
     let stack = ServiceBuilder::new()
         // First, since everything behind it speaks gRPC only.
         .layer(ContentTypeLayer)
@@ -175,15 +168,12 @@ fn stack(
 }
 
 /// Health and reflection by their names, and the bridge for everything else.
-fn routes(
-    descriptor_set: &[u8],
-    services: &[String],
-    bridge: Bridge,
-    health: &Health,
-) -> Result<Router, Vec<Fault>> {
+fn routes(bridge: Bridge, health: &Health) -> Result<Router, Vec<Fault>> {
+    let descriptor_set = bridge.contract().descriptor_set().clone();
+    let services = bridge.contract().services().to_vec();
     let reflection = || {
         let builder = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(descriptor_set)
+            .register_encoded_file_descriptor_set(&descriptor_set)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
         let own = [HEALTH_SERVICE, "grpc.reflection.v1.ServerReflection"].map(str::to_owned);
         services.iter().chain(&own).fold(builder, |builder, name| builder.with_service_name(name))

@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, header};
 use prost_reflect::{Kind, MessageDescriptor};
 use tonic::{
     Code, Status,
@@ -29,13 +29,15 @@ use crate::{
     config::InboundConfig,
     contract::{Body, Contract},
     error::{Answer, Error},
-    fault::Fault,
-    transcode::{Encoded, RequestError, Transcoder},
+    transcode::{Decoded, Encoded, HttpAnswer, RequestError, Strictness, Transcoder},
     upstream::Upstream,
 };
 
 /// A smaller message gains nothing from compression.
 const MIN_COMPRESSED_BYTES: usize = 1024;
+/// A larger answer takes more than a slice of time (some hundred microseconds), which is the most that the other
+/// calls on a worker should wait.
+const MAX_INLINE_BYTES: usize = 256 * 1024;
 
 /// A tower service that serves every method of a contract.
 #[derive(Debug, Clone)]
@@ -65,15 +67,17 @@ type ResponseFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 // === impl Bridge ===
 
 impl Bridge {
-    /// Compiles the contract.
-    ///
-    /// # Errors
-    /// Every field that cannot be transcoded.
-    pub fn new(contract: Contract, upstream: Upstream, config: InboundConfig) -> Result<Self, Vec<Fault>> {
-        let transcoder = Transcoder::compile(&contract)?;
+    /// Compiles the contract; `strict` is what is refused in an answer instead of being tolerated.
+    pub fn new(contract: Contract, upstream: Upstream, config: InboundConfig, strict: Strictness) -> Self {
+        let transcoder = Transcoder::compile(&contract, strict);
         let methods = contract.methods().iter().enumerate();
         let methods = methods.map(|(index, method)| (method.path().to_owned(), index)).collect();
-        Ok(Self { inner: Arc::new(Inner { contract, transcoder, methods, upstream, config }) })
+        Self { inner: Arc::new(Inner { contract, transcoder, methods, upstream, config }) }
+    }
+
+    /// What it serves.
+    pub fn contract(&self) -> &Contract {
+        &self.inner.contract
     }
 }
 
@@ -123,11 +127,24 @@ impl Inner {
         }
     }
 
-    async fn bridge(&self, method: usize, message: &[u8], call: &Call) -> Result<Bytes, Error> {
+    async fn bridge(self: &Arc<Self>, method: usize, message: &[u8], call: &Call) -> Result<Bytes, Error> {
         let encoded = self.encode(method, message, call)?;
         let binding = encoded.binding;
         let answer = self.send(encoded.request, call).await?;
-        self.decode(method, binding, &answer, call)
+        if !answer.status().is_success() {
+            return Err(self.refusal(method, binding, &answer, call));
+        }
+        let started = Instant::now();
+        let decoded = if answer.body().len() > MAX_INLINE_BYTES {
+            self.decode_aside(method, binding, answer).await
+        } else {
+            self.decode(method, binding, &answer)
+        };
+        call.note(|record| {
+            record.transcode = Some(started.elapsed());
+            record.tolerated = decoded.as_ref().map(|decoded| decoded.tolerated).unwrap_or_default();
+        });
+        decoded.map(|decoded| decoded.message)
     }
 
     fn encode(&self, method: usize, message: &[u8], call: &Call) -> Result<Encoded, Error> {
@@ -151,23 +168,30 @@ impl Inner {
         answer
     }
 
-    fn decode(
-        &self,
-        method: usize,
-        binding: usize,
-        answer: &Response<Bytes>,
-        call: &Call,
-    ) -> Result<Bytes, Error> {
-        if !answer.status().is_success() {
-            return Err(self.refusal(method, binding, answer, call));
-        }
-        let started = Instant::now();
-        let message = self.transcoder.decode(method, binding, answer.body());
-        call.note(|record| record.transcode = Some(started.elapsed()));
-        message.map_err(|mismatch| {
+    fn decode(&self, method: usize, binding: usize, answer: &Response<Bytes>) -> Result<Decoded, Error> {
+        let content_type = answer.headers().get(header::CONTENT_TYPE);
+        let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let decoded =
+            self.transcoder.decode(method, binding, &HttpAnswer { content_type, body: answer.body() });
+        decoded.map_err(|mismatch| {
             let html = answer.body().trim_ascii_start().starts_with(b"<");
             let what = if html { "it is HTML, not JSON".to_owned() } else { mismatch.to_string() };
             Error::AnswerMismatch { what, value: mismatch.value }
+        })
+    }
+
+    /// Decodes on a thread of its own, so that the calls that share this worker go on meanwhile.
+    async fn decode_aside(
+        self: &Arc<Self>,
+        method: usize,
+        binding: usize,
+        answer: Response<Bytes>,
+    ) -> Result<Decoded, Error> {
+        let bridge = self.clone();
+        let decoded = tokio::task::spawn_blocking(move || bridge.decode(method, binding, &answer)).await;
+        decoded.unwrap_or_else(|error| match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(Error::Panicked { detail: error.to_string() }),
         })
     }
 

@@ -8,7 +8,10 @@ use std::{
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tonic::{Code, Status};
 
-use crate::error::{CallContext, Error, Side};
+use crate::{
+    error::{CallContext, Error, Side},
+    transcode::Tolerated,
+};
 
 /// A longer name is cut in logs and errors.
 const MAX_NAME_CHARS: usize = 256;
@@ -48,6 +51,8 @@ pub struct Record {
     pub wait: Option<Duration>,
     /// The time to turn the answer into the message.
     pub transcode: Option<Duration>,
+    /// What in the answer was not as it should be.
+    pub tolerated: Tolerated,
     /// Why it failed.
     pub failure: Option<Failure>,
 }

@@ -6,6 +6,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Uri};
 
+use crate::transcode::Strictness;
+
 /// Everything that serving needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -39,6 +41,8 @@ pub struct UpstreamConfig {
     pub pool_idle_timeout: Duration,
     /// The largest answer, in bytes after decompression; memory per call follows it.
     pub max_response_bytes: usize,
+    /// What is refused in an answer instead of being tolerated and counted.
+    pub strict: Strictness,
 }
 
 /// What a caller may ask.
@@ -106,6 +110,7 @@ impl UpstreamConfig {
             timeout: Duration::from_secs(30),
             pool_idle_timeout: POOL_IDLE_TIMEOUT,
             max_response_bytes: MAX_RESPONSE_BYTES,
+            strict: Strictness::default(),
         }
     }
 }

@@ -4,7 +4,10 @@ use http::Method as Verb;
 use percent_encoding::percent_decode_str;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 
-use super::template::{Segment, Template, Variable};
+use super::{
+    place::{Part, Site},
+    template::{Segment, Template, Variable},
+};
 use crate::{
     fault::Fault,
     google::api::{HttpRule, http_rule::Pattern},
@@ -21,6 +24,8 @@ pub struct Binding {
     pub body: Body,
     /// The response field that the HTTP body is; `None` is the whole message.
     pub response_body: Option<FieldDescriptor>,
+    input: MessageDescriptor,
+    output: MessageDescriptor,
 }
 
 /// What of the request message is the HTTP body.
@@ -34,24 +39,48 @@ pub enum Body {
     Field(FieldDescriptor),
 }
 
+const HTTP_BODY: &str = "google.api.HttpBody";
+
+// === impl Binding ===
+
+impl Binding {
+    /// Whether the request message, or the field of it that is the body, is a `google.api.HttpBody`.
+    pub fn is_http_body(&self, field: Option<&FieldDescriptor>) -> bool {
+        is_http_body(&self.input, field)
+    }
+
+    /// Whether the HTTP body of the answer is a `google.api.HttpBody`.
+    pub fn answers_http_body(&self) -> bool {
+        is_http_body(&self.output, self.response_body.as_ref())
+    }
+}
+
+fn is_http_body(message: &MessageDescriptor, field: Option<&FieldDescriptor>) -> bool {
+    match field {
+        None => message.full_name() == HTTP_BODY,
+        Some(field) => {
+            !field.is_list() && matches!(field.kind(), Kind::Message(inner) if inner.full_name() == HTTP_BODY)
+        }
+    }
+}
+
 /// Resolves `rule` and its additional bindings, and adds what is wrong with them to `faults`.
 pub(super) fn resolve(
     rule: &HttpRule,
     method: &MethodDescriptor,
-    place: &str,
+    site: &Site,
     faults: &mut Vec<Fault>,
 ) -> Vec<Binding> {
     let mut bindings = Vec::new();
     let extra = rule.additional_bindings.iter();
     if extra.clone().any(|extra| !extra.additional_bindings.is_empty()) {
-        faults.push(Fault::new(
-            place,
+        faults.push(site.fault(
             "additional_bindings stand inside additional_bindings",
             "move them up: they may not nest",
         ));
     }
     for rule in std::iter::once(rule).chain(extra) {
-        match (Resolver { method, place, rule }).binding() {
+        match (Resolver { method, site, rule }).binding() {
             Ok(binding) => bindings.push(binding),
             Err(found) => faults.extend(found),
         }
@@ -61,7 +90,7 @@ pub(super) fn resolve(
 
 struct Resolver<'a> {
     method: &'a MethodDescriptor,
-    place: &'a str,
+    site: &'a Site,
     rule: &'a HttpRule,
 }
 
@@ -76,7 +105,8 @@ impl Resolver<'_> {
         let response_body = self.response_body().map_err(&mut keep).ok();
         match (target, body, response_body) {
             (Some((verb, template)), Some(body), Some(response_body)) => {
-                Ok(Binding { verb, template, body, response_body })
+                let (input, output) = (self.method.input(), self.method.output());
+                Ok(Binding { verb, template, body, response_body, input, output })
             }
             _ => Err(faults),
         }
@@ -91,82 +121,91 @@ impl Resolver<'_> {
             Some(Pattern::Patch(path)) => (Verb::PATCH, path),
             Some(Pattern::Custom(custom)) => (self.custom_verb(&custom.kind)?, &custom.path),
             None => {
-                return Err(
-                    self.fault("the HTTP rule names no verb and path", "write get: \"/…\" or another verb")
-                );
+                return Err(self
+                    .site
+                    .fault("the HTTP rule names no verb and path", "write get: \"/…\" or another verb"));
             }
         };
-        let template = Template::parse(path)
-            .map_err(|error| self.fault(format!("path {path:?}, {error}"), "mend the path template"))?;
-        self.check_segments(&template)?;
-        self.check_variables(&template)?;
+        let template = Template::parse(path).map_err(|error| {
+            let at = path.char_indices().nth(error.column - 1).map_or(path.len(), |(at, _)| at);
+            let part = Part { key: "", value: path, meant: at..at + 1 };
+            self.site.fault_in(&part, format!("path {path:?}, {error}"), "mend the path template")
+        })?;
+        self.check_segments(path, &template)?;
+        self.check_variables(path, &template)?;
         Ok((verb, template))
     }
 
     fn custom_verb(&self, kind: &str) -> Result<Verb, Fault> {
         let verb = Verb::from_bytes(kind.as_bytes()).ok().filter(|_| kind != "*");
         verb.ok_or_else(|| {
-            self.fault(format!("the custom verb {kind:?} cannot be sent"), "name one HTTP verb, such as HEAD")
+            let part = Part::whole("kind", kind);
+            let what = format!("the custom verb {kind:?} cannot be sent");
+            self.site.fault_in(&part, what, "name one HTTP verb, such as HEAD")
         })
     }
 
-    fn check_segments(&self, template: &Template) -> Result<(), Fault> {
+    fn check_segments(&self, path: &str, template: &Template) -> Result<(), Fault> {
         let dots =
             |literal: &str| percent_decode_str(literal).eq(*b".") || percent_decode_str(literal).eq(*b"..");
-        if template.segments.iter().any(|s| matches!(s, Segment::Literal(literal) if dots(literal))) {
-            return Err(self.fault(
-                format!("path {template}: \".\" and \"..\" are resolved to another path on the way"),
-                "write the path that is meant",
-            ));
-        }
-        if template.segments.iter().any(|s| matches!(s, Segment::Any | Segment::AnyPath)) {
-            return Err(self.fault(
-                format!("path {template}: a wildcard outside a variable has no value to send"),
-                "bind it to a request field, such as {name=*}",
-            ));
+        for segment in &template.segments {
+            let (inner, what, mend) = match segment {
+                Segment::Literal(literal) if dots(literal) => (
+                    format!("/{literal}"),
+                    "\".\" and \"..\" are resolved to another path on the way",
+                    "write the path that is meant",
+                ),
+                Segment::Any | Segment::AnyPath => (
+                    "/*".to_owned(),
+                    "a wildcard outside a variable has no value to send",
+                    "bind it to a request field, such as {name=*}",
+                ),
+                Segment::Literal(_) | Segment::Variable(_) => continue,
+            };
+            return Err(self.fault_in_path(path, &inner, format!("path {template}: {what}"), mend));
         }
         Ok(())
     }
 
-    fn check_variables(&self, template: &Template) -> Result<(), Fault> {
+    fn check_variables(&self, path: &str, template: &Template) -> Result<(), Fault> {
         let mut seen = Vec::new();
         for variable in template.variables() {
+            let name = variable.field_path.join(".");
             if seen.contains(&&variable.field_path) {
-                return Err(
-                    self.fault(format!("path {template} binds {variable} twice"), "bind each field once")
-                );
+                let what = format!("path {template} binds {variable} twice");
+                return Err(self.fault_in_path(path, &name, what, "bind each field once"));
             }
             seen.push(&variable.field_path);
-            self.check_variable(variable)?;
+            self.check_variable(variable)
+                .map_err(|(what, mend)| self.fault_in_path(path, &format!("{{{name}"), what, mend))?;
         }
         Ok(())
     }
 
     /// A path field is a single value that prints as text: no list, no map, no message.
-    fn check_variable(&self, variable: &Variable) -> Result<(), Fault> {
+    fn check_variable(&self, variable: &Variable) -> Result<(), (String, String)> {
+        let complain = |what: String, mend: &str| Err((format!("{variable}: {what}"), mend.to_owned()));
         let mut message = self.method.input();
         let mut names = variable.field_path.iter().peekable();
         while let Some(name) = names.next() {
-            let field = message.get_field_by_name(name).ok_or_else(|| self.no_field(name, &message))?;
+            let field = message.get_field_by_name(name).ok_or_else(|| no_field(name, &message))?;
+            let known_as = field.full_name();
             if field.is_list() || field.is_map() {
-                return Err(self.fault(
-                    format!("{variable}: {} is repeated and cannot stand in a path", field.full_name()),
+                return complain(
+                    format!("{known_as} is repeated and cannot stand in a path"),
                     "bind a single value, or leave the field to the query",
-                ));
+                );
             }
             match (field.kind(), names.peek()) {
                 (Kind::Message(inner), Some(_)) => message = inner,
                 (Kind::Message(_), None) => {
-                    return Err(self.fault(
-                        format!("{variable}: {} is a message and cannot stand in a path", field.full_name()),
+                    return complain(
+                        format!("{known_as} is a message and cannot stand in a path"),
                         "bind one of its fields",
-                    ));
+                    );
                 }
                 (_, Some(below)) => {
-                    return Err(self.fault(
-                        format!("{variable}: {} has no field {below}", field.full_name()),
-                        "name a field of a message",
-                    ));
+                    return complain(format!("{known_as} has no field {below}"), "name a field of a message");
                 }
                 (_, None) => {}
             }
@@ -178,31 +217,43 @@ impl Resolver<'_> {
         match self.rule.body.as_str() {
             "" => Ok(Body::None),
             "*" => Ok(Body::Whole),
-            name => self.field(name, &self.method.input()).map(Body::Field),
+            name => self.field("body", name, &self.method.input()).map(Body::Field),
         }
     }
 
     fn response_body(&self) -> Result<Option<FieldDescriptor>, Fault> {
         match self.rule.response_body.as_str() {
             "" => Ok(None),
-            name => self.field(name, &self.method.output()).map(Some),
+            name => self.field("response_body", name, &self.method.output()).map(Some),
         }
     }
 
-    fn field(&self, name: &str, message: &MessageDescriptor) -> Result<FieldDescriptor, Fault> {
-        message.get_field_by_name(name).ok_or_else(|| self.no_field(name, message))
+    fn field(&self, key: &str, name: &str, message: &MessageDescriptor) -> Result<FieldDescriptor, Fault> {
+        message.get_field_by_name(name).ok_or_else(|| {
+            let (what, mend) = no_field(name, message);
+            self.site.fault_in(&Part::whole(key, name), what, mend)
+        })
     }
 
-    fn no_field(&self, name: &str, message: &MessageDescriptor) -> Fault {
-        let known: Vec<_> = message.fields().map(|field| field.name().to_owned()).collect();
-        let mend = match known.as_slice() {
-            [] => "the message has no fields".to_owned(),
-            known => format!("it has: {}", known.join(", ")),
-        };
-        self.fault(format!("{} has no field {name:?}", message.full_name()), mend)
+    fn fault_in_path(
+        &self,
+        path: &str,
+        inner: &str,
+        what: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> Fault {
+        let mut part = Part::inner("", path, inner);
+        // The bracket or the slash before it was only for finding it.
+        part.meant.start += usize::from(inner.starts_with(['{', '/']) && part.meant.len() == inner.len());
+        self.site.fault_in(&part, what, mend)
     }
+}
 
-    fn fault(&self, what: impl Into<String>, mend: impl Into<String>) -> Fault {
-        Fault::new(self.place, what, mend)
-    }
+fn no_field(name: &str, message: &MessageDescriptor) -> (String, String) {
+    let known: Vec<_> = message.fields().map(|field| field.name().to_owned()).collect();
+    let mend = match known.as_slice() {
+        [] => "the message has no fields".to_owned(),
+        known => format!("it has: {}", known.join(", ")),
+    };
+    (format!("{} has no field {name:?}", message.full_name()), mend)
 }

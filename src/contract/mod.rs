@@ -3,14 +3,26 @@
 //! The protobuf shore begins here. A descriptor set goes in; out comes a list of [`Method`]s whose HTTP
 //! rules have been parsed and checked against their messages, or every [`Fault`] that stands in the way.
 
+mod editions;
 mod http_rule;
+mod lint;
 mod load;
+mod place;
+mod protos;
+mod service_config;
+mod source;
 pub mod template;
 
-use bytes::Bytes;
-use prost_reflect::MethodDescriptor;
+use std::collections::HashSet;
 
-pub use self::http_rule::{Binding, Body};
+use bytes::Bytes;
+use prost_reflect::{DescriptorPool, FieldDescriptor, MethodDescriptor};
+
+pub use self::{
+    http_rule::{Binding, Body},
+    source::Source,
+};
+use self::{load::Input, place::Texts, service_config::ServiceConfig};
 use crate::fault::Fault;
 
 /// The shop's contract, compiled into the program by `build.rs`.
@@ -22,6 +34,11 @@ pub struct Contract {
     descriptor_set: Bytes,
     services: Vec<String>,
     methods: Vec<Method>,
+    warnings: Vec<Fault>,
+    pool: DescriptorPool,
+    style: RestStyle,
+    /// The full names of singular fields of editions whose default value is the same as none.
+    implicit: HashSet<String>,
 }
 
 /// One RPC method and the HTTP requests that it can be.
@@ -30,7 +47,18 @@ pub struct Method {
     path: String,
     place: String,
     bindings: Vec<Binding>,
+    style: Option<RestStyle>,
     descriptor: MethodDescriptor,
+}
+
+/// How names, lists and nesting are written in a query and in a JSON body.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RestStyle {
+    /// Names as in the `.proto`, `tags[]=a&tags[]=b`, `filter[brand]=x`: what Rails, Rack and PHP read.
+    #[default]
+    Rails,
+    /// Names in lowerCamelCase, `tags=a&tags=b`, `filter.brand=x`: what `google/api/http.proto` says.
+    Google,
 }
 
 // === impl Contract ===
@@ -38,7 +66,7 @@ pub struct Method {
 impl Contract {
     /// `shop.v1`, which is served when no other contract is named.
     pub fn embedded() -> Self {
-        Self::load(Bytes::from_static(EMBEDDED)).expect("build.rs compiled this contract and a test loads it")
+        Self::load(Self::embedded_set()).expect("build.rs compiled this contract and a test loads it")
     }
 
     /// Reads an encoded `google.protobuf.FileDescriptorSet` with all its imports.
@@ -46,7 +74,16 @@ impl Contract {
     /// # Errors
     /// Every fault of every HTTP rule at once.
     pub fn load(descriptor_set: Bytes) -> Result<Self, Vec<Fault>> {
-        load::load(descriptor_set)
+        let (texts, config) = (Texts::default(), ServiceConfig::default());
+        Self::check(&Input { descriptor_set, texts, config, services: &[] })
+    }
+
+    fn check(input: &Input<'_>) -> Result<Self, Vec<Fault>> {
+        load::load(input)
+    }
+
+    fn embedded_set() -> Bytes {
+        Bytes::from_static(EMBEDDED)
     }
 
     /// The encoded descriptor set, annotations and comments included.
@@ -62,6 +99,31 @@ impl Contract {
     /// The methods, in the order of the contract.
     pub fn methods(&self) -> &[Method] {
         &self.methods
+    }
+
+    /// What will not work when it is called, though it keeps nothing from being served.
+    pub fn warnings(&self) -> &[Fault] {
+        &self.warnings
+    }
+
+    /// The same contract with this style for each method that does not name its own.
+    pub fn with_style(self, style: RestStyle) -> Self {
+        Self { style, ..self }
+    }
+
+    /// How the API behind `method` wants to be asked.
+    pub fn style_of(&self, method: &Method) -> RestStyle {
+        method.style.unwrap_or(self.style)
+    }
+
+    /// Every descriptor of the contract.
+    pub fn pool(&self) -> &DescriptorPool {
+        &self.pool
+    }
+
+    /// Whether a value of `field` that equals the default differs from none.
+    pub(crate) fn has_presence(&self, field: &FieldDescriptor) -> bool {
+        field.supports_presence() && !self.implicit.contains(field.full_name())
     }
 }
 

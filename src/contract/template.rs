@@ -126,6 +126,15 @@ impl fmt::Display for Template {
     }
 }
 
+// === impl Segment ===
+
+impl Segment {
+    /// Whether there is something to send for it: a wildcard outside a variable has no value.
+    pub fn has_value(&self) -> bool {
+        matches!(self, Self::Literal(_) | Self::Variable(_))
+    }
+}
+
 // === impl Variable ===
 
 impl Variable {

@@ -6,7 +6,9 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
+use wide::u8x16;
+
+use super::number::Number;
 
 /// Arrays and objects may nest this deep; protobuf's own parsers stop here too.
 pub(super) const MAX_DEPTH: usize = 100;
@@ -15,6 +17,13 @@ pub(super) const MAX_DEPTH: usize = 100;
 #[derive(Debug)]
 pub(super) struct Parser<'a> {
     text: &'a str,
+    at: usize,
+    depth: usize,
+}
+
+/// A place in a text to come back to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
     at: usize,
     depth: usize,
 }
@@ -71,7 +80,7 @@ impl<'a> Parser<'a> {
     /// # Errors
     /// The text is not UTF-8.
     pub(super) fn new(bytes: &'a [u8]) -> Result<Self> {
-        let text = std::str::from_utf8(bytes).map_err(|error| SyntaxError {
+        let text = simdutf8::compat::from_utf8(bytes).map_err(|error| SyntaxError {
             offset: error.valid_up_to(),
             what: "the text is not UTF-8".to_owned(),
         })?;
@@ -79,9 +88,24 @@ impl<'a> Parser<'a> {
         Ok(Self { text, at, depth: 0 })
     }
 
+    /// Starts at the first byte of `text`.
+    pub(super) fn over(text: &'a str) -> Self {
+        Self { text, at: 0, depth: 0 }
+    }
+
     /// The offset in bytes of what comes next.
     pub(super) fn offset(&self) -> usize {
         self.at
+    }
+
+    /// This place, to come back to.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { at: self.at, depth: self.depth }
+    }
+
+    /// Comes back to a place.
+    pub(super) fn reset(&mut self, mark: Mark) {
+        (self.at, self.depth) = (mark.at, mark.depth);
     }
 
     /// The kind of the next value, which stays unread.
@@ -92,33 +116,46 @@ impl<'a> Parser<'a> {
     pub(super) fn peek(&mut self) -> Result<Next> {
         self.skip_space();
         match self.byte() {
-            Some(b'{') => Ok(Next::Object),
-            Some(b'[') => Ok(Next::Array),
             Some(b'"') => Ok(Next::String),
             Some(b'-' | b'0'..=b'9') => Ok(Next::Number),
+            Some(b'{') => Ok(Next::Object),
+            Some(b'[') => Ok(Next::Array),
             Some(b't' | b'f') => Ok(Next::Bool),
             Some(b'n') => Ok(Next::Null),
             _ => Err(self.unexpected("a value")),
         }
     }
 
-    /// Enters an object. Ask [`Self::next_key`] until there is none.
+    /// Enters an object. Ask [`Self::next_member`] until there is none.
     pub(super) fn begin_object(&mut self) -> Result<()> {
         self.begin(b'{', "an object")
     }
 
-    /// The next key of an object, after which its value must be read; `None` leaves the object.
-    pub(super) fn next_key(&mut self, first: &mut bool) -> Result<Option<Cow<'a, str>>> {
-        if !self.next_member(first, b'}', "\",\" or \"}\"")? {
-            return Ok(None);
+    /// Whether a member follows, whose key and value must then be read; `false` leaves the object.
+    #[inline]
+    pub(super) fn next_member(&mut self, first: &mut bool) -> Result<bool> {
+        self.next_item(first, b'}', "\",\" or \"}\"")
+    }
+
+    /// Whether the key that comes is written exactly like `quoted`; it is then read, with its colon.
+    #[inline]
+    pub(super) fn eat_key(&mut self, quoted: &[u8]) -> Result<bool> {
+        if !self.text.as_bytes()[self.at..].starts_with(quoted) {
+            return Ok(false);
         }
+        self.at += quoted.len();
+        self.colon()?;
+        Ok(true)
+    }
+
+    /// Reads a key and its colon.
+    pub(super) fn key(&mut self) -> Result<Cow<'a, str>> {
         if self.byte() != Some(b'"') {
             return Err(self.unexpected("a key in quotes"));
         }
         let key = self.string()?;
-        self.skip_space();
-        self.take(b':', "\":\"")?;
-        Ok(Some(key))
+        self.colon()?;
+        Ok(key)
     }
 
     /// Enters an array. Ask [`Self::next_element`] until there is none.
@@ -129,40 +166,75 @@ impl<'a> Parser<'a> {
     /// Whether an element follows, which must then be read; `false` leaves the array.
     #[inline]
     pub(super) fn next_element(&mut self, first: &mut bool) -> Result<bool> {
-        self.next_member(first, b']', "\",\" or \"]\"")
+        self.next_item(first, b']', "\",\" or \"]\"")
     }
 
     /// Reads a string; one without escapes is a slice of the text.
     pub(super) fn string(&mut self) -> Result<Cow<'a, str>> {
-        let plain = self.string_run()?;
-        if self.byte() == Some(b'"') {
-            self.at += 1;
+        let plain = self.begin_string()?;
+        if self.eat(b'"') {
             return Ok(Cow::Borrowed(plain));
         }
-        let mut text = plain.to_owned();
+        let mut text = plain.as_bytes().to_vec();
         self.rest_of_string(&mut text)?;
-        Ok(Cow::Owned(text))
+        // What an escape stands for is checked while it is read.
+        String::from_utf8(text).map(Cow::Owned).map_err(|_| self.error("half of a surrogate pair"))
     }
 
-    /// Reads a number and gives it as it is spelled.
-    pub(super) fn number(&mut self) -> Result<&'a str> {
+    /// Reads the opening quote and the text up to the first escape; if [`Self::eat_quote`] says that there is
+    /// none, this is the whole string, and else [`Self::rest_of_string`] reads on.
+    #[inline]
+    pub(super) fn begin_string(&mut self) -> Result<&'a str> {
+        self.skip_space();
+        self.take(b'"', "a string")?;
+        self.run()
+    }
+
+    /// Whether the string ends here; the quote is then read.
+    #[inline]
+    pub(super) fn eat_quote(&mut self) -> bool {
+        self.eat(b'"')
+    }
+
+    /// Appends what is left of a string, unescaped, and reads its closing quote.
+    pub(super) fn rest_of_string(&mut self, text: &mut Vec<u8>) -> Result<()> {
+        while !self.eat(b'"') {
+            self.take(b'\\', "an escape")?;
+            let escaped = self.escape()?;
+            text.extend_from_slice(escaped.encode_utf8(&mut [0; 4]).as_bytes());
+            text.extend_from_slice(self.run()?.as_bytes());
+        }
+        Ok(())
+    }
+
+    /// Reads a number.
+    #[inline]
+    pub(super) fn number(&mut self) -> Result<Number<'a>> {
         self.skip_space();
         let start = self.at;
-        self.eat(b'-');
-        if !self.eat(b'0') {
-            self.digits()?;
-        }
-        if self.eat(b'.') {
-            self.digits()?;
-        }
-        if self.eat(b'e') || self.eat(b'E') {
-            let _sign = self.eat(b'+') || self.eat(b'-');
-            self.digits()?;
-        }
-        if matches!(self.byte(), Some(b'0'..=b'9')) {
+        let negative = self.eat(b'-');
+        let digits = self.at;
+        let mut mantissa = 0_u64;
+        self.digits(&mut mantissa)?;
+        if self.at - digits > 1 && self.text.as_bytes()[digits] == b'0' {
+            self.at = digits + 1;
             return Err(self.error("a number must not begin with 0"));
         }
-        Ok(&self.text[start..self.at])
+        let mut count = self.at - digits;
+        let mut decimals = 0;
+        if self.eat(b'.') {
+            let before = self.at;
+            self.digits(&mut mantissa)?;
+            decimals = self.at - before;
+            count += decimals;
+        }
+        let has_exponent = self.eat(b'e') || self.eat(b'E');
+        if has_exponent {
+            let _sign = self.eat(b'+') || self.eat(b'-');
+            self.digits(&mut 0)?;
+        }
+        let exact = !has_exponent && count <= Number::MAX_EXACT_DIGITS;
+        Ok(Number { text: &self.text[start..self.at], negative, mantissa, decimals, exact })
     }
 
     /// Reads `true` or `false`.
@@ -186,7 +258,8 @@ impl<'a> Parser<'a> {
         match self.peek()? {
             Next::Object => {
                 self.begin_object()?;
-                while self.next_key(&mut first)?.is_some() {
+                while self.next_member(&mut first)? {
+                    self.skip_key()?;
                     self.skip()?;
                 }
             }
@@ -196,7 +269,7 @@ impl<'a> Parser<'a> {
                     self.skip()?;
                 }
             }
-            Next::String => drop(self.string()?),
+            Next::String => self.skip_string()?,
             Next::Number => drop(self.number()?),
             Next::Bool => drop(self.bool()?),
             Next::Null => self.null()?,
@@ -220,7 +293,8 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn next_member(&mut self, first: &mut bool, close: u8, expected: &str) -> Result<bool> {
+    #[inline]
+    fn next_item(&mut self, first: &mut bool, close: u8, expected: &str) -> Result<bool> {
         self.skip_space();
         if self.eat(close) {
             self.depth -= 1;
@@ -233,35 +307,42 @@ impl<'a> Parser<'a> {
         Ok(true)
     }
 
-    /// Reads the opening quote and everything up to the next quote or backslash.
-    fn string_run(&mut self) -> Result<&'a str> {
+    #[inline]
+    fn colon(&mut self) -> Result<()> {
         self.skip_space();
-        self.take(b'"', "a string")?;
-        self.run()
+        self.take(b':', "\":\"")?;
+        self.skip_space();
+        Ok(())
     }
 
-    fn run(&mut self) -> Result<&'a str> {
-        let rest = &self.text.as_bytes()[self.at..];
-        let end = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
-        if let Some(control) = rest[..end].iter().position(|byte| *byte < 0x20) {
-            self.at += control;
-            return Err(self.error("a control character in a string must be escaped"));
+    fn skip_key(&mut self) -> Result<()> {
+        if self.byte() != Some(b'"') {
+            return Err(self.unexpected("a key in quotes"));
         }
-        let run = &self.text[self.at..self.at + end];
-        self.at += end;
-        if end == rest.len() {
-            return Err(self.error("the text ends inside a string"));
-        }
-        Ok(run)
+        self.skip_string()?;
+        self.colon()
     }
 
-    fn rest_of_string(&mut self, text: &mut String) -> Result<()> {
+    fn skip_string(&mut self) -> Result<()> {
+        self.begin_string()?;
         while !self.eat(b'"') {
             self.take(b'\\', "an escape")?;
-            text.push(self.escape()?);
-            text.push_str(self.run()?);
+            self.escape()?;
+            self.run()?;
         }
         Ok(())
+    }
+
+    /// Reads up to the next quote or backslash.
+    #[inline]
+    fn run(&mut self) -> Result<&'a str> {
+        let start = self.at;
+        self.at = end_of_run(self.text.as_bytes(), start);
+        match self.byte() {
+            Some(b'"' | b'\\') => Ok(&self.text[start..self.at]),
+            Some(_) => Err(self.error("a control character in a string must be escaped")),
+            None => Err(self.error("the text ends inside a string")),
+        }
     }
 
     fn escape(&mut self) -> Result<char> {
@@ -313,14 +394,15 @@ impl<'a> Parser<'a> {
         Ok(value)
     }
 
-    fn digits(&mut self) -> Result<()> {
-        let rest = &self.text.as_bytes()[self.at..];
-        let count = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
-        if count == 0 {
-            return Err(self.unexpected("a digit"));
+    /// Reads one digit or more, and counts them into `value`, which wraps if there are too many.
+    #[inline]
+    fn digits(&mut self, value: &mut u64) -> Result<()> {
+        let start = self.at;
+        while let Some(digit @ b'0'..=b'9') = self.byte() {
+            *value = value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+            self.at += 1;
         }
-        self.at += count;
-        Ok(())
+        if self.at == start { Err(self.unexpected("a digit")) } else { Ok(()) }
     }
 
     fn word(&mut self, word: &str) -> Result<()> {
@@ -350,10 +432,12 @@ impl<'a> Parser<'a> {
         found
     }
 
+    #[inline]
     fn take(&mut self, wanted: u8, expected: &str) -> Result<()> {
         if self.eat(wanted) { Ok(()) } else { Err(self.unexpected(expected)) }
     }
 
+    #[cold]
     fn unexpected(&self, expected: &str) -> SyntaxError {
         let found = self.text.get(self.at..).and_then(|rest| rest.chars().next());
         match found {
@@ -362,9 +446,29 @@ impl<'a> Parser<'a> {
         }
     }
 
+    #[cold]
     fn error(&self, what: impl Into<String>) -> SyntaxError {
         SyntaxError { offset: self.at, what: what.into() }
     }
+}
+
+/// The first quote, backslash or control character from `at` on, else the end: sixteen bytes at a time.
+#[inline]
+fn end_of_run(text: &[u8], mut at: usize) -> usize {
+    while let Some(chunk) = text.get(at..).and_then(<[u8]>::first_chunk::<16>) {
+        let bytes = u8x16::new(*chunk);
+        let quote = bytes.simd_eq(u8x16::splat(b'"'));
+        let backslash = bytes.simd_eq(u8x16::splat(b'\\'));
+        let control = bytes.min(u8x16::splat(0x1f)).simd_eq(bytes);
+        let found = (quote | backslash | control).to_bitmask();
+        if found != 0 {
+            return at + found.trailing_zeros() as usize;
+        }
+        at += 16;
+    }
+    let rest = text.get(at..).unwrap_or_default();
+    let end = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+    at + end.unwrap_or(rest.len())
 }
 
 #[cfg(test)]

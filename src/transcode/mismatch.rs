@@ -26,12 +26,14 @@ pub(super) struct Complaint {
     offset: usize,
     what: String,
     value: Option<String>,
-    path: Vec<Step>,
+    path: Vec<Result<String, usize>>,
+    syntax: bool,
 }
 
-#[derive(Debug)]
-pub(super) enum Step {
-    Key(String),
+/// What leads from a value to one in it: a key, or an index.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Step<'a> {
+    Key(&'a str),
     Index(usize),
 }
 
@@ -43,11 +45,36 @@ impl Mismatch {
     }
 }
 
+// === impl Step ===
+
+impl<'a> From<&'a str> for Step<'a> {
+    fn from(key: &'a str) -> Self {
+        Self::Key(key)
+    }
+}
+
+impl From<usize> for Step<'_> {
+    fn from(index: usize) -> Self {
+        Self::Index(index)
+    }
+}
+
+/// Appends a step to a path such as `products[3].rate`.
+pub(super) fn write_path(path: &mut String, step: Step<'_>) {
+    // Writing to a string cannot fail.
+    let _ = match step {
+        Step::Key("") => Ok(()),
+        Step::Key(key) if path.is_empty() => write!(path, "{key}"),
+        Step::Key(key) => write!(path, ".{key}"),
+        Step::Index(index) => write!(path, "[{index}]"),
+    };
+}
+
 // === impl Complaint ===
 
 impl Complaint {
     pub(super) fn new(offset: usize, what: impl Into<String>) -> Box<Self> {
-        Box::new(Self { offset, what: what.into(), value: None, path: Vec::new() })
+        Box::new(Self { offset, what: what.into(), value: None, path: Vec::new(), syntax: false })
     }
 
     /// Adds the value that was found, which is for the log only.
@@ -57,9 +84,26 @@ impl Complaint {
     }
 
     /// Adds the step that leads to the place.
-    pub(super) fn under(mut self: Box<Self>, step: Step) -> Box<Self> {
-        self.path.push(step);
+    #[cold]
+    pub(super) fn under(mut self: Box<Self>, step: Step<'_>) -> Box<Self> {
+        self.path.push(match step {
+            Step::Key(key) => Ok(key.to_owned()),
+            Step::Index(index) => Err(index),
+        });
         self
+    }
+
+    /// Whether the text is no JSON, so that there is no going on after it.
+    pub(super) fn is_syntax(&self) -> bool {
+        self.syntax
+    }
+
+    pub(super) fn what(&self) -> &str {
+        &self.what
+    }
+
+    pub(super) fn offset(&self) -> usize {
+        self.offset
     }
 
     pub(super) fn into_mismatch(self, json: &[u8]) -> Mismatch {
@@ -67,12 +111,10 @@ impl Complaint {
         let line_start = memchr::memrchr(b'\n', before).map_or(0, |at| at + 1);
         let mut path = String::new();
         for step in self.path.iter().rev() {
-            // Writing to a string cannot fail.
-            let _ = match step {
-                Step::Key(key) if path.is_empty() => write!(path, "{key}"),
-                Step::Key(key) => write!(path, ".{key}"),
-                Step::Index(index) => write!(path, "[{index}]"),
-            };
+            write_path(
+                &mut path,
+                step.as_ref().map_or_else(|index| Step::Index(*index), |key| Step::Key(key)),
+            );
         }
         Mismatch {
             path,
@@ -85,8 +127,9 @@ impl Complaint {
 }
 
 impl From<SyntaxError> for Box<Complaint> {
+    #[cold]
     fn from(error: SyntaxError) -> Self {
-        Complaint::new(error.offset, error.what)
+        Box::new(Complaint { syntax: true, ..*Complaint::new(error.offset, error.what) })
     }
 }
 

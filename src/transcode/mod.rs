@@ -5,6 +5,8 @@
 //! knows of a network.
 
 mod body;
+mod compile;
+mod dynamic;
 mod json;
 mod mismatch;
 mod number;
@@ -15,31 +17,38 @@ mod refusal;
 mod request;
 mod response;
 mod scalar;
+mod survey;
+mod tolerance;
 mod value;
 mod view;
 mod well_known;
 mod wire;
 
 use bytes::Bytes;
-use http::Request;
+use http::{HeaderValue, Request};
 
-pub use self::{mismatch::Mismatch, refusal::RequestError, wire::WireError};
 use self::{
+    compile::Compiler,
     plan::{MessageId, Schema},
     request::RequestPlan,
     response::ResponsePlan,
     view::View,
 };
-use crate::{
-    contract::{Binding, Contract, Method},
-    fault::Fault,
+pub use self::{
+    mismatch::Mismatch,
+    refusal::RequestError,
+    survey::{Finding, Found, Survey},
+    tolerance::{Strictness, Tolerance, Tolerated},
+    wire::WireError,
 };
+use crate::contract::{Binding, Contract, Method, RestStyle};
 
 /// Both directions of every method of a contract.
 #[derive(Debug)]
 pub struct Transcoder {
     schema: Schema,
     methods: Vec<MethodPlan>,
+    strict: Strictness,
 }
 
 #[derive(Debug)]
@@ -57,29 +66,36 @@ pub struct Encoded {
     pub binding: usize,
 }
 
+/// What a successful answer of the API says.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HttpAnswer<'a> {
+    /// The `Content-Type` header; only `google.api.HttpBody` has a use for it.
+    pub content_type: &'a str,
+    /// The body.
+    pub body: &'a [u8],
+}
+
+/// The response message of a call.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The message.
+    pub message: Bytes,
+    /// What in the answer was not as it should be.
+    pub tolerated: Tolerated,
+}
+
 // === impl Transcoder ===
 
 impl Transcoder {
-    /// Compiles every method of `contract`; methods are known by their index there.
-    ///
-    /// # Errors
-    /// A fault for every field that cannot be transcoded.
-    pub fn compile(contract: &Contract) -> Result<Self, Vec<Fault>> {
-        let mut schema = Schema::default();
-        let mut faults = Vec::new();
-        let methods = contract.methods().iter().map(|method| {
-            let plan = MethodPlan::compile(&mut schema, method);
-            faults.extend(schema.take_unsupported().into_iter().map(|field| {
-                Fault::new(
-                    method.place(),
-                    format!("{} is of type {}, which cannot be transcoded yet", field.field, field.kind),
-                    "leave the field out of the contract, or give it a message type of its own",
-                )
-            }));
-            plan
-        });
-        let methods = methods.collect();
-        if faults.is_empty() { Ok(Self { schema, methods }) } else { Err(faults) }
+    /// Compiles every method of `contract`; methods are known by their index there. `strict` is what is refused
+    /// in an answer instead of being tolerated.
+    pub fn compile(contract: &Contract, strict: Strictness) -> Self {
+        let mut compiler = Compiler::new(contract);
+        let methods = contract.methods().iter();
+        let methods = methods
+            .map(|method| MethodPlan::compile(&mut compiler, method, contract.style_of(method)))
+            .collect();
+        Self { schema: compiler.finish(), methods, strict }
     }
 
     /// Says a request message as a REST request, by the first binding that can carry it.
@@ -91,7 +107,7 @@ impl Transcoder {
         let view = View::read(&self.schema, plan.input, message)?;
         let mut first_error = None;
         for (index, (request, _)) in plan.bindings.iter().enumerate() {
-            match request.encode(&self.schema, &view) {
+            match request.encode(&self.schema, &view, message) {
                 Ok(request) => return Ok(Encoded { request, binding: index }),
                 Err(error) => first_error = first_error.or(Some(error)),
             }
@@ -99,27 +115,53 @@ impl Transcoder {
         Err(first_error.unwrap_or_else(|| RequestError::unmappable("has no HTTP rule").under("the method")))
     }
 
-    /// Turns the JSON of a successful answer into the response message.
+    /// Turns a successful answer into the response message.
     ///
     /// # Errors
     /// The first place where the JSON is broken or leaves the contract.
-    pub fn decode(&self, method: usize, binding: usize, json: &[u8]) -> Result<Bytes, Mismatch> {
+    pub fn decode(
+        &self,
+        method: usize,
+        binding: usize,
+        answer: &HttpAnswer<'_>,
+    ) -> Result<Decoded, Mismatch> {
         let (_, response) = &self.methods[method].bindings[binding];
-        response.decode(&self.schema, json)
+        response.decode(&self.schema, self.strict, answer)
+    }
+
+    /// Everything in a successful answer that is not as the contract has it, whether or not a call would fail.
+    ///
+    /// # Errors
+    /// The place where the JSON is broken.
+    pub fn survey(&self, method: usize, binding: usize, answer: &HttpAnswer<'_>) -> Result<Survey, Mismatch> {
+        let (_, response) = &self.methods[method].bindings[binding];
+        response.survey(&self.schema, answer)
     }
 }
 
 // === impl MethodPlan ===
 
 impl MethodPlan {
-    fn compile(schema: &mut Schema, method: &Method) -> Self {
-        let input = schema.compile(&method.descriptor().input());
-        let output = schema.compile(&method.descriptor().output());
+    fn compile(compiler: &mut Compiler<'_>, method: &Method, style: RestStyle) -> Self {
+        let (input, output) = (method.descriptor().input(), method.descriptor().output());
+        let fields = compiler.fields_of(&input);
+        let (input, output_kind) = (compiler.kind_of(&input), compiler.kind_of(&output));
+        let output_fields = compiler.fields_of(&output);
+        let schema = compiler.schema();
         let plans = |binding: &Binding| {
             let field = binding.response_body.as_ref();
-            let field = field.and_then(|field| schema.message(output).slot_numbered(field.number()));
-            (RequestPlan::compile(schema, input, binding), ResponsePlan { message: output, field })
+            let response = match field {
+                field if binding.answers_http_body() => ResponsePlan::HttpBody(field.map(|f| f.number())),
+                None => ResponsePlan::Message(output_kind.clone()),
+                Some(field) => {
+                    let plan = schema.message(output_fields);
+                    let slot = plan.slot_numbered(field.number()).unwrap_or_default();
+                    ResponsePlan::Field(plan.fields[slot].clone())
+                }
+            };
+            let accept = binding.answers_http_body().then(|| HeaderValue::from_static("*/*"));
+            (RequestPlan::compile(schema, &input, fields, binding, style, accept), response)
         };
-        Self { input, bindings: method.bindings().iter().map(plans).collect() }
+        Self { input: fields, bindings: method.bindings().iter().map(plans).collect() }
     }
 }

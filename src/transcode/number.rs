@@ -1,9 +1,77 @@
 //! Numbers from their JSON spelling, exactly, and back to text.
 
+use super::json::Parser;
+
+/// A JSON number: as it is spelled, and what was learned of it while it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Number<'a> {
+    pub(super) text: &'a str,
+    pub(super) negative: bool,
+    /// All digits as one integer, decimals included; of use if `exact`.
+    pub(super) mantissa: u64,
+    /// How many of the digits stand after the point.
+    pub(super) decimals: usize,
+    /// Whether mantissa and decimals are the whole number: no exponent, and not too many digits.
+    pub(super) exact: bool,
+}
+
+/// Powers of ten that a double holds exactly.
+const POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
+    1e19, 1e20, 1e21, 1e22,
+];
+/// Integers up to this are doubles.
+const MAX_EXACT_DOUBLE: u64 = 1 << 53;
+
+// === impl Number ===
+
+impl<'a> Number<'a> {
+    /// So many digits always fit 64 bits.
+    pub(super) const MAX_EXACT_DIGITS: usize = 19;
+
+    /// The number that `text` spells as JSON does, for numbers that stand in quotes.
+    pub(super) fn spelled(text: &'a str) -> Option<Self> {
+        let mut parser = Parser::over(text);
+        parser.number().ok().filter(|number| number.text.len() == text.len())
+    }
+
+    /// Whether it is spelled as an integer is.
+    pub(super) fn is_plain_integer(&self) -> bool {
+        self.decimals == 0 && (self.exact || !self.text.contains(['e', 'E']))
+    }
+
+    /// The integer that it is; `None` if it is none.
+    #[inline]
+    pub(super) fn integer(&self) -> Option<i128> {
+        if self.exact && self.decimals == 0 {
+            let value = i128::from(self.mantissa);
+            return Some(if self.negative { -value } else { value });
+        }
+        integer(self.text)
+    }
+
+    /// The double nearest to it; infinite if it is too large.
+    #[inline]
+    #[allow(clippy::cast_precision_loss)] // integers up to the limit are doubles
+    pub(super) fn double(&self) -> Option<f64> {
+        if self.exact && self.mantissa <= MAX_EXACT_DOUBLE && self.decimals < POWERS.len() {
+            // Both are exact, and a division is rounded once: so it is the nearest.
+            let value = self.mantissa as f64 / POWERS[self.decimals];
+            return Some(if self.negative { -value } else { value });
+        }
+        self.text.parse().ok()
+    }
+
+    /// The float nearest to it; infinite if it is too large.
+    pub(super) fn single(&self) -> Option<f32> {
+        self.text.parse().ok()
+    }
+}
+
 /// The integer that a JSON number spells: `7`, `7.0`, `70e-1`; `None` if it is no integer.
 ///
 /// It is never rounded through a float: `9223372036854775807` stays what it is.
-pub(super) fn integer(text: &str) -> Option<i128> {
+fn integer(text: &str) -> Option<i128> {
     if let Ok(plain) = text.parse::<i64>() {
         return Some(i128::from(plain));
     }
@@ -27,12 +95,6 @@ pub(super) fn integer(text: &str) -> Option<i128> {
     let zeros = usize::try_from(zeros).ok().filter(|zeros| zeros + significant.len() <= 20)?;
     let value: i128 = format!("{significant}{}", "0".repeat(zeros)).parse().ok()?;
     Some(if negative { -value } else { value })
-}
-
-/// Whether `text` is a number as JSON spells it, for numbers that stand in quotes.
-pub(super) fn is_json_number(text: &str) -> bool {
-    let Ok(mut parser) = super::json::Parser::new(text.as_bytes()) else { return false };
-    parser.number() == Ok(text)
 }
 
 /// The shortest text that reads as the same value: `2`, `4.5`, `1e-7`, `NaN`, `-Infinity`.
@@ -86,6 +148,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_decimal_is_read_as_the_standard_library_reads_it(text in "-?(0|[1-9][0-9]{0,20})(\\.[0-9]{1,24})?") {
+            let number = Number::spelled(&text).unwrap();
+            prop_assert_eq!(number.double().map(f64::to_bits), text.parse::<f64>().ok().map(f64::to_bits));
+            prop_assert_eq!(number.integer(), integer(&text));
+        }
+
         #[test]
         fn a_float_is_read_as_it_was_written(value in any::<f64>().prop_filter("finite", |v| v.is_finite())) {
             prop_assert_eq!(double_text(value).parse::<f64>().unwrap().to_bits(), value.to_bits());

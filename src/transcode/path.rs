@@ -21,7 +21,7 @@ pub(super) fn slots(schema: &Schema, message: MessageId, variable: &Variable) ->
         let Some((plan, slot)) = plan.and_then(|plan| Some((plan, plan.slot_named(name)?))) else { break };
         slots.push(slot);
         message = match plan.fields[slot].kind {
-            Kind::Message(id) => Some(id),
+            Kind::Message(id) | Kind::Group(id) => Some(id),
             _ => None,
         };
     }
@@ -33,7 +33,7 @@ pub(super) fn leaf_text(schema: &Schema, view: &View<'_>, slots: &[usize]) -> Re
     let Some((slot, rest)) = slots.split_first() else { return Ok(String::new()) };
     let field = &view.plan.fields[*slot];
     match &field.kind {
-        Kind::Message(id) => leaf_text(schema, &view.message(schema, *slot, *id)?, rest),
+        Kind::Message(_) | Kind::Group(_) => leaf_text(schema, &view.inner(schema, *slot)?, rest),
         kind => {
             // An unset optional field has no value to put into a path; empty text is refused there.
             let value = if field.shape == (Shape::Single { explicit: true }) {

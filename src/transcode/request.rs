@@ -8,13 +8,15 @@ use http::{HeaderValue, Method as Verb, Request, header, uri::PathAndQuery};
 
 use super::{
     body, path,
-    plan::{MessageId, Schema},
+    plan::{Kind, MessageId, Schema, WellKnown},
     query::query,
     refusal::RequestError,
+    value::Leaf,
     view::View,
+    wire::Value,
 };
 use crate::contract::{
-    self, Binding,
+    self, Binding, RestStyle,
     template::{Segment, Variable},
 };
 
@@ -24,6 +26,9 @@ pub(super) struct RequestPlan {
     verb: Verb,
     path: Vec<PathPart>,
     body: BodyPlan,
+    style: RestStyle,
+    /// What the API is asked for, where it is not JSON.
+    accept: Option<HeaderValue>,
     /// The fields that the path binds, each as the slots on the way to it.
     bound: Vec<Vec<usize>>,
 }
@@ -37,16 +42,36 @@ enum PathPart {
 #[derive(Debug, Clone, Copy)]
 enum BodyPlan {
     None,
+    /// The message without the fields in the path.
     Whole,
+    /// The message, which JSON writes in a way of its own.
+    WellKnown(WellKnown),
     Field(usize),
+    /// The bytes of the `google.api.HttpBody` that the message is, or that is the field in this slot.
+    HttpBody(Option<usize>),
 }
+
+/// A body with its `Content-Type`; none is unset.
+type Content = Option<(Vec<u8>, HeaderValue)>;
+
+/// The slots of `google.api.HttpBody`.
+const CONTENT_TYPE: usize = 0;
+const DATA: usize = 1;
 
 type Result<T> = std::result::Result<T, RequestError>;
 
 // === impl RequestPlan ===
 
 impl RequestPlan {
-    pub(super) fn compile(schema: &Schema, message: MessageId, binding: &Binding) -> Self {
+    /// `input` is how JSON writes the request message, and `message` its fields.
+    pub(super) fn compile(
+        schema: &Schema,
+        input: &Kind,
+        message: MessageId,
+        binding: &Binding,
+        style: RestStyle,
+        accept: Option<HeaderValue>,
+    ) -> Self {
         let mut path = Vec::new();
         let mut bound = Vec::new();
         for segment in &binding.template.segments {
@@ -66,33 +91,62 @@ impl RequestPlan {
                 PathPart::Variable { .. } => path.push(PathPart::Literal(format!(":{verb}"))),
             }
         }
-        let body = match &binding.body {
-            contract::Body::None => BodyPlan::None,
-            contract::Body::Whole => BodyPlan::Whole,
-            contract::Body::Field(field) => {
-                BodyPlan::Field(schema.message(message).slot_numbered(field.number()).unwrap_or_default())
+        let body = match (&binding.body, input) {
+            (contract::Body::None, _) => BodyPlan::None,
+            (contract::Body::Whole, _) if binding.is_http_body(None) => BodyPlan::HttpBody(None),
+            (contract::Body::Whole, Kind::WellKnown(known)) => BodyPlan::WellKnown(*known),
+            (contract::Body::Whole, _) => BodyPlan::Whole,
+            (contract::Body::Field(field), _) => {
+                let slot = schema.message(message).slot_numbered(field.number()).unwrap_or_default();
+                if binding.is_http_body(Some(field)) {
+                    BodyPlan::HttpBody(Some(slot))
+                } else {
+                    BodyPlan::Field(slot)
+                }
             }
         };
-        Self { verb: binding.verb.clone(), path, body, bound }
+        Self { verb: binding.verb.clone(), path, body, style, accept, bound }
     }
 
     /// Says the message as a request whose URI is the path and query alone.
-    pub(super) fn encode(&self, schema: &Schema, view: &View<'_>) -> Result<Request<Bytes>> {
+    pub(super) fn encode(&self, schema: &Schema, view: &View<'_>, message: &[u8]) -> Result<Request<Bytes>> {
         let mut uri = self.path(schema, view)?;
         let bound: Vec<_> = self.bound.iter().map(Vec::as_slice).collect();
-        let body = match self.body {
-            BodyPlan::None => None,
-            BodyPlan::Whole => Some(body::message(schema, view, &bound)?),
-            BodyPlan::Field(slot) => body::field(schema, view, slot)?,
+        let content = self.content(schema, view, &bound, message)?;
+        let query_skips = match self.body {
+            BodyPlan::None => Some(None),
+            BodyPlan::Field(slot) | BodyPlan::HttpBody(Some(slot)) => Some(Some(slot)),
+            BodyPlan::Whole | BodyPlan::WellKnown(_) | BodyPlan::HttpBody(None) => None,
         };
-        if !matches!(self.body, BodyPlan::Whole) {
-            let skip = if let BodyPlan::Field(slot) = self.body { Some(slot) } else { None };
-            uri.push_str(&query(schema, view, &bound, skip)?);
+        if let Some(skip) = query_skips {
+            uri.push_str(&query(schema, self.style, view, &bound, skip)?);
         }
-        self.request(uri, body)
+        self.request(uri, content)
     }
 
-    fn request(&self, uri: String, body: Option<Vec<u8>>) -> Result<Request<Bytes>> {
+    fn content(
+        &self,
+        schema: &Schema,
+        view: &View<'_>,
+        bound: &[&[usize]],
+        message: &[u8],
+    ) -> Result<Content> {
+        let body = match self.body {
+            BodyPlan::None => None,
+            BodyPlan::Whole => Some(body::message(schema, self.style, view, bound)?),
+            BodyPlan::WellKnown(known) => Some(body::well_known(schema, self.style, known, view, message)?),
+            BodyPlan::Field(slot) => body::field(schema, self.style, view, slot)?,
+            BodyPlan::HttpBody(None) => return http_body(view),
+            BodyPlan::HttpBody(Some(slot)) if view.has(slot) => {
+                let field = &view.plan.fields[slot].name;
+                return http_body(&view.inner(schema, slot)?).map_err(|error| error.under(field));
+            }
+            BodyPlan::HttpBody(Some(_)) => None,
+        };
+        Ok(body.map(|body| (body, HeaderValue::from_static("application/json"))))
+    }
+
+    fn request(&self, uri: String, content: Content) -> Result<Request<Bytes>> {
         let length = uri.len();
         let uri = PathAndQuery::from_maybe_shared(Bytes::from(uri)).map_err(|_| {
             // Literals are checked at start and values percent-encoded, so only the length can be wrong.
@@ -104,10 +158,11 @@ impl RequestPlan {
         let mut request = Request::new(Bytes::new());
         *request.method_mut() = self.verb.clone();
         *request.uri_mut() = uri.into();
-        if let Some(body) = body {
+        if let Some((body, content_type)) = content {
             *request.body_mut() = Bytes::from(body);
-            request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            request.headers_mut().insert(header::CONTENT_TYPE, content_type);
         }
+        request.headers_mut().extend(self.accept.clone().map(|accept| (header::ACCEPT, accept)));
         Ok(request)
     }
 
@@ -129,4 +184,18 @@ impl RequestPlan {
         }
         Ok(text)
     }
+}
+
+/// The bytes of a `google.api.HttpBody` as they are, with the type that it says.
+fn http_body(view: &View<'_>) -> Result<Content> {
+    let fields = &view.plan.fields;
+    let Leaf::Text(content_type) = Leaf::or_default(view, CONTENT_TYPE, &fields[CONTENT_TYPE].kind)? else {
+        return Ok(None);
+    };
+    let data = view.last(DATA).and_then(Value::bytes).unwrap_or_default();
+    let content_type = if content_type.is_empty() { "application/octet-stream" } else { content_type };
+    let content_type = HeaderValue::from_str(content_type).map_err(|_| {
+        RequestError::unmappable("must be a media type, such as text/plain").under("content_type")
+    })?;
+    Ok(Some((data.to_vec(), content_type)))
 }

@@ -1,117 +1,271 @@
 //! JSON to protobuf in one pass: the parser reads, the plan decides, the wire format is appended.
 //!
 //! There is no document tree and no message struct in between, so this works for any contract at the
-//! speed that a contract compiled into the program would have. Unknown fields are skipped, `null` is
-//! unset, both spellings of a name are understood; a value of the wrong type is told with its place.
+//! speed that a contract compiled into the program would have. What is not as ProtoJSON or the contract says is
+//! tolerated by name and counted, or refused; a value of the wrong type is told with its place.
 
 use bytes::Bytes;
 
 use super::{
+    Decoded, HttpAnswer,
     json::{Next, Parser},
     mismatch::{Complaint, Mismatch, Step},
-    number,
-    plan::{FieldPlan, Kind, MessageId, Scalar, Schema, Shape},
-    wire::{self, Type},
+    number::Number,
+    plan::{FieldPlan, Kind, MessageId, MessagePlan, Scalar, Schema, Shape, WellKnown},
+    survey::Survey,
+    tolerance::{Strictness, Tolerance, Tolerated},
+    wire::{self, Repeat, Type},
 };
 
 /// How to read the HTTP body of one binding.
 #[derive(Debug, Clone)]
-pub(super) struct ResponsePlan {
-    /// The response message.
-    pub(super) message: MessageId,
-    /// The slot of the field that the body is, if it is not the whole message.
-    pub(super) field: Option<usize>,
+pub(super) enum ResponsePlan {
+    /// JSON of the whole message.
+    Message(Kind),
+    /// JSON of one field.
+    Field(FieldPlan),
+    /// Any bytes, as the `google.api.HttpBody` that the response is, or that is its field of this number.
+    HttpBody(Option<u32>),
 }
 
 /// Boxed, so that the result of reading a value stays small.
 pub(super) type Result<T> = std::result::Result<T, Box<Complaint>>;
 
-pub(super) struct Decoder<'a> {
-    schema: &'a Schema,
+/// Reads one answer. With `SURVEY` it goes on after what does not fit, and notes all of it.
+pub(super) struct Decoder<'a, const SURVEY: bool> {
+    pub(super) schema: &'a Schema,
     pub(super) parser: Parser<'a>,
+    strict: Strictness,
+    tolerated: Tolerated,
+    /// For each open object, a bit for each field and each `oneof` that was met in it.
+    marks: Vec<u64>,
+    /// For each open object, the fields that came twice.
+    repeats: Vec<Repeat>,
+    pub(super) survey: Survey,
+}
+
+/// Where what is known of an object begins while it is read.
+#[derive(Clone, Copy)]
+struct Open {
+    marks: usize,
+    repeats: usize,
 }
 
 // === impl ResponsePlan ===
 
 impl ResponsePlan {
-    /// Turns the body of a successful answer into the message; no body is the empty message.
-    pub(super) fn decode(&self, schema: &Schema, json: &[u8]) -> std::result::Result<Bytes, Mismatch> {
-        if json.iter().all(u8::is_ascii_whitespace) {
-            return Ok(Bytes::new());
+    /// Turns a successful answer into the message; no body is the empty message.
+    pub(super) fn decode(
+        &self,
+        schema: &Schema,
+        strict: Strictness,
+        answer: &HttpAnswer<'_>,
+    ) -> std::result::Result<Decoded, Mismatch> {
+        if let Self::HttpBody(field) = self {
+            let message = http_body(*field, answer);
+            return Ok(Decoded { message, tolerated: Tolerated::default() });
         }
-        self.decode_value(schema, json).map_err(|complaint| complaint.into_mismatch(json))
+        let json = answer.body;
+        if json.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Decoded { message: Bytes::new(), tolerated: Tolerated::default() });
+        }
+        let decoded = Decoder::<false>::new(schema, strict, json).and_then(|mut decoder| {
+            let message = decoder.answer(self, json.len())?;
+            Ok(Decoded { message, tolerated: decoder.tolerated })
+        });
+        decoded.map_err(|complaint| complaint.into_mismatch(json))
     }
 
-    fn decode_value(&self, schema: &Schema, json: &[u8]) -> Result<Bytes> {
-        let mut decoder = Decoder { schema, parser: Parser::new(json)? };
-        // Protobuf is hardly ever longer than its JSON.
-        let mut out = Vec::with_capacity(json.len());
-        match self.field {
-            None => decoder.message(self.message, &mut out)?,
-            Some(slot) => decoder.field(&schema.message(self.message).fields[slot], &mut out)?,
+    /// Everything in the answer that is not as the contract has it.
+    pub(super) fn survey(
+        &self,
+        schema: &Schema,
+        answer: &HttpAnswer<'_>,
+    ) -> std::result::Result<Survey, Mismatch> {
+        let json = answer.body;
+        if matches!(self, Self::HttpBody(_)) || json.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Survey::default());
         }
-        decoder.parser.end()?;
-        Ok(Bytes::from(out))
+        let surveyed = Decoder::<true>::new(schema, Strictness::default(), json).and_then(|mut decoder| {
+            decoder.answer(self, json.len())?;
+            Ok(std::mem::take(&mut decoder.survey))
+        });
+        surveyed.map_err(|complaint| complaint.into_mismatch(json))
     }
+}
+
+fn http_body(field: Option<u32>, answer: &HttpAnswer<'_>) -> Bytes {
+    let mut content = Vec::with_capacity(answer.body.len() + answer.content_type.len() + 16);
+    for (number, part) in [(1, answer.content_type.as_bytes()), (2, answer.body)] {
+        if !part.is_empty() {
+            wire::put_tag(number, Type::Bytes, &mut content);
+            wire::put_bytes(part, &mut content);
+        }
+    }
+    let Some(number) = field else { return content.into() };
+    let mut message = Vec::with_capacity(content.len() + 16);
+    wire::put_tag(number, Type::Bytes, &mut message);
+    wire::put_bytes(&content, &mut message);
+    message.into()
 }
 
 // === impl Decoder ===
 
-impl Decoder<'_> {
-    /// Appends the fields of an object.
-    fn message(&mut self, id: MessageId, out: &mut Vec<u8>) -> Result<()> {
-        self.expect(Next::Object)?;
-        self.parser.begin_object()?;
-        let plan = self.schema.message(id);
-        let mut oneofs = Vec::new();
-        let mut first = true;
-        while let Some(key) = self.parser.next_key(&mut first)? {
-            match plan.slot_named(&key) {
-                Some(slot) => {
-                    let field = &plan.fields[slot];
-                    self.member(field, &mut oneofs, out)
-                        .map_err(|error| error.under(Step::Key(key.into_owned())))?;
-                }
-                None => self
-                    .parser
-                    .skip()
-                    .map_err(Box::from)
-                    .map_err(|error: Box<Complaint>| error.under(Step::Key(key.into_owned())))?,
+impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
+    fn new(schema: &'a Schema, strict: Strictness, json: &'a [u8]) -> Result<Self> {
+        Ok(Self {
+            schema,
+            parser: Parser::new(json)?,
+            strict,
+            tolerated: Tolerated::default(),
+            marks: Vec::new(),
+            repeats: Vec::new(),
+            survey: Survey::default(),
+        })
+    }
+
+    fn answer(&mut self, plan: &ResponsePlan, length: usize) -> Result<Bytes> {
+        // Protobuf is hardly ever longer than its JSON.
+        let mut out = Vec::with_capacity(length);
+        match plan {
+            ResponsePlan::Message(Kind::Message(id)) => self.message(*id, &mut out)?,
+            ResponsePlan::Message(Kind::WellKnown(known)) => self.well_known(*known, &mut out)?,
+            ResponsePlan::Message(_) | ResponsePlan::HttpBody(_) => {
+                unreachable!("a response is a message, and an HttpBody is not parsed")
+            }
+            ResponsePlan::Field(field) => {
+                self.guarded("", &mut out, |decoder, out| decoder.field(field, out))?;
             }
         }
+        self.parser.end()?;
+        Ok(Bytes::from(out))
+    }
+
+    /// Appends the fields of an object.
+    pub(super) fn message(&mut self, id: MessageId, out: &mut Vec<u8>) -> Result<()> {
+        self.expect(Next::Object)?;
+        self.parser.begin_object()?;
+        self.members(id, false, out)
+    }
+
+    /// Appends the fields of an object whose brace is read; `@type` is no field if `in_any`.
+    pub(super) fn members(&mut self, id: MessageId, in_any: bool, out: &mut Vec<u8>) -> Result<()> {
+        let plan = self.schema.message(id);
+        let start = out.len();
+        let open = Open { marks: self.marks.len(), repeats: self.repeats.len() };
+        self.marks.resize(open.marks + plan.words, 0);
+        let mut predicted = 0;
+        let mut first = true;
+        while self.parser.next_member(&mut first)? {
+            if let Some((slot, name)) = self.predicted_key(plan, predicted)? {
+                predicted = slot + 1;
+                self.member(plan, slot, name, open, out)?;
+                continue;
+            }
+            let key = self.parser.key()?;
+            match plan.slot_named(&key) {
+                Some(slot) => {
+                    predicted = slot + 1;
+                    self.member(plan, slot, &key, open, out)?;
+                }
+                None if in_any && key == "@type" => self.parser.skip()?,
+                None => self.unknown_field(&key, out)?,
+            }
+        }
+        if SURVEY {
+            self.note_missing(plan, open);
+        }
+        if self.repeats.len() > open.repeats {
+            wire::keep_last(out, start, &self.repeats[open.repeats..]);
+            self.repeats.truncate(open.repeats);
+        }
+        self.marks.truncate(open.marks);
         Ok(())
     }
 
-    /// Appends a field of an object, unless another member of its `oneof` stands before it.
-    fn member(&mut self, field: &FieldPlan, oneofs: &mut Vec<usize>, out: &mut Vec<u8>) -> Result<()> {
-        if let Some(oneof) = field.oneof
-            && self.parser.peek()? != Next::Null
-        {
-            if oneofs.contains(&oneof) {
-                return Err(self.complaint("another member of its oneof is set already"));
-            }
-            oneofs.push(oneof);
+    /// Serializers write the fields of a type in one order, and contracts mostly have them in that order too.
+    #[inline]
+    fn predicted_key<'p>(&mut self, plan: &'p MessagePlan, slot: usize) -> Result<Option<(usize, &'p str)>> {
+        let Some(field) = plan.fields.get(slot) else { return Ok(None) };
+        if self.parser.eat_key(&field.keys[0])? {
+            return Ok(Some((slot, &field.json_name)));
         }
-        self.field(field, out)
+        Ok(self.parser.eat_key(&field.keys[1])?.then_some((slot, &field.name)))
+    }
+
+    fn unknown_field(&mut self, key: &str, out: &mut Vec<u8>) -> Result<()> {
+        self.guarded(key, out, |decoder, _| {
+            decoder.tolerate(Tolerance::UnknownField)?;
+            Ok(decoder.parser.skip()?)
+        })
+    }
+
+    /// Appends a field of an object.
+    fn member(
+        &mut self,
+        plan: &MessagePlan,
+        slot: usize,
+        name: &str,
+        open: Open,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let field = &plan.fields[slot];
+        self.guarded(name, out, |decoder, out| {
+            if decoder.mark(open, slot) {
+                decoder.tolerate(Tolerance::DuplicateKey)?;
+                decoder.repeat(open, Repeat { number: field.number, from: out.len() });
+            } else if let Some(oneof) = field.oneof
+                && (decoder.parser.peek()? != Next::Null || field.kind.takes_null())
+                && decoder.mark(open, plan.fields.len() + oneof)
+            {
+                return Err(decoder.complaint("another member of its oneof is set already"));
+            }
+            decoder.field(field, out)
+        })
+    }
+
+    /// Sets a mark, and tells whether it was set.
+    #[inline]
+    fn mark(&mut self, open: Open, index: usize) -> bool {
+        let (word, bit) = (&mut self.marks[open.marks + index / 64], 1 << (index % 64));
+        let was = *word & bit != 0;
+        *word |= bit;
+        was
+    }
+
+    fn repeat(&mut self, open: Open, repeat: Repeat) {
+        let known = self.repeats[open.repeats..].iter_mut().find(|known| known.number == repeat.number);
+        match known {
+            Some(known) => *known = repeat,
+            None => self.repeats.push(repeat),
+        }
+    }
+
+    fn note_missing(&mut self, plan: &MessagePlan, open: Open) {
+        for (slot, field) in plan.fields.iter().enumerate() {
+            if self.marks[open.marks + slot / 64] & 1 << (slot % 64) == 0 && field.oneof.is_none() {
+                self.survey.missing(&field.name, self.parser.offset());
+            }
+        }
     }
 
     /// Appends all values of a field; `null` is none.
     fn field(&mut self, field: &FieldPlan, out: &mut Vec<u8>) -> Result<()> {
-        if self.parser.peek()? == Next::Null {
+        if self.parser.peek()? == Next::Null && !(field.kind.takes_null() && field.shape.is_single()) {
             return Ok(self.parser.null()?);
         }
         match field.shape {
             Shape::Single { explicit } => self.single(field, explicit, out),
             Shape::List { packed: true } => self.packed(field, out),
             Shape::List { packed: false } => {
-                self.elements(|decoder, out| decoder.single(field, true, out), out)
+                self.elements(&field.kind, |decoder, out| decoder.single(field, true, out), out)
             }
             Shape::Map => self.map(field, out),
         }
     }
 
     /// Appends one value with its tag. Where a default value is the same as none, it is left out.
-    pub(super) fn single(&mut self, field: &FieldPlan, explicit: bool, out: &mut Vec<u8>) -> Result<()> {
+    fn single(&mut self, field: &FieldPlan, explicit: bool, out: &mut Vec<u8>) -> Result<()> {
         let start = out.len();
         wire::put_tag(field.number, field.kind.wire_type(), out);
         let content = out.len();
@@ -119,6 +273,8 @@ impl Decoder<'_> {
         let is_default = !explicit && out[content..].iter().all(|byte| *byte == 0);
         if !written || is_default {
             out.truncate(start);
+        } else if let Kind::Group(_) = field.kind {
+            wire::put_tag(field.number, Type::EndGroup, out);
         }
         Ok(())
     }
@@ -128,7 +284,7 @@ impl Decoder<'_> {
         wire::put_tag(field.number, Type::Bytes, out);
         let content = out.len();
         wire::put_delimited(out, |out| {
-            self.elements(|decoder, out| decoder.value(&field.kind, out).map(drop), out)
+            self.elements(&field.kind, |decoder, out| decoder.value(&field.kind, out).map(drop), out)
         })?;
         if out[content..] == [0] {
             out.truncate(start);
@@ -136,8 +292,9 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    fn elements(
+    pub(super) fn elements(
         &mut self,
+        kind: &Kind,
         mut element: impl FnMut(&mut Self, &mut Vec<u8>) -> Result<()>,
         out: &mut Vec<u8>,
     ) -> Result<()> {
@@ -146,7 +303,13 @@ impl Decoder<'_> {
         let mut first = true;
         let mut index = 0;
         while self.parser.next_element(&mut first)? {
-            element(self, out).map_err(|error| error.under(Step::Index(index)))?;
+            self.guarded(index, out, |decoder, out| {
+                if decoder.parser.peek()? == Next::Null && !kind.takes_null() {
+                    decoder.tolerate(Tolerance::NullElement)?;
+                    return Ok(decoder.parser.null()?);
+                }
+                element(decoder, out)
+            })?;
             index += 1;
         }
         Ok(())
@@ -161,20 +324,27 @@ impl Decoder<'_> {
         self.expect(Next::Object)?;
         self.parser.begin_object()?;
         let mut first = true;
-        while let Some(key) = self.parser.next_key(&mut first)? {
-            let start = out.len();
-            wire::put_tag(field.number, Type::Bytes, out);
-            let mut written = true;
-            let entry = wire::put_delimited(out, |out| {
-                self.map_key(key_plan, &key, out)?;
-                wire::put_tag(value_plan.number, value_plan.kind.wire_type(), out);
-                written = self.value(&value_plan.kind, out)?;
+        while self.parser.next_member(&mut first)? {
+            let key = self.parser.key()?;
+            self.guarded(&*key, out, |decoder, out| {
+                if decoder.parser.peek()? == Next::Null && !value_plan.kind.takes_null() {
+                    decoder.tolerate(Tolerance::NullElement)?;
+                    return Ok(decoder.parser.null()?);
+                }
+                let start = out.len();
+                wire::put_tag(field.number, Type::Bytes, out);
+                let mut written = true;
+                wire::put_delimited(out, |out| {
+                    decoder.map_key(key_plan, &key, out)?;
+                    wire::put_tag(value_plan.number, value_plan.kind.wire_type(), out);
+                    written = decoder.value(&value_plan.kind, out)?;
+                    Ok::<_, Box<Complaint>>(())
+                })?;
+                if !written {
+                    out.truncate(start);
+                }
                 Ok(())
-            });
-            entry.map_err(|error: Box<Complaint>| error.under(Step::Key(key.into_owned())))?;
-            if !written {
-                out.truncate(start);
-            }
+            })?;
         }
         Ok(())
     }
@@ -187,27 +357,66 @@ impl Decoder<'_> {
             (Scalar::Bool, "true") => out.push(1),
             (Scalar::Bool, "false") => out.push(0),
             (Scalar::Bool, key) => return Err(self.mismatch("true or false as key", "another key", key)),
-            (scalar, key) if number::is_json_number(key) => self.number(scalar, key, "another key", out)?,
-            (scalar, key) => return Err(self.mismatch(scalar.expected(), "another key", key)),
+            (scalar, key) => match Number::spelled(key) {
+                Some(number) => self.put_number(scalar, &number, "another key", out)?,
+                None => return Err(self.mismatch(scalar.expected(), "another key", key)),
+            },
         }
         Ok(())
     }
 
     /// Appends one value without a tag; `false` is a value to be ignored (an enum name that is not known).
-    fn value(&mut self, kind: &Kind, out: &mut Vec<u8>) -> Result<bool> {
+    pub(super) fn value(&mut self, kind: &Kind, out: &mut Vec<u8>) -> Result<bool> {
         match kind {
             Kind::Scalar(scalar) => self.scalar(*scalar, out)?,
             Kind::Enum(plan) => return self.enum_value(plan, out),
+            Kind::Null => self.null_value(out)?,
             Kind::Message(id) => wire::put_delimited(out, |out| self.message(*id, out))?,
+            Kind::Group(id) => self.message(*id, out)?,
             Kind::WellKnown(known) => wire::put_delimited(out, |out| self.well_known(*known, out))?,
         }
         Ok(true)
     }
 
-    pub(super) fn text<T>(&mut self, expected: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T> {
-        self.expect_as(Next::String, expected)?;
-        let text = self.parser.string()?;
-        parse(&text).ok_or_else(|| self.mismatch(expected, "another string", &text))
+    /// Reads one value that `step` leads to. In a survey, one that does not fit is noted and skipped.
+    pub(super) fn guarded<'s>(
+        &mut self,
+        step: impl Into<Step<'s>>,
+        out: &mut Vec<u8>,
+        read: impl FnOnce(&mut Self, &mut Vec<u8>) -> Result<()>,
+    ) -> Result<()> {
+        let step = step.into();
+        if !SURVEY {
+            return read(self, out).map_err(|complaint| complaint.under(step));
+        }
+        let (before, length) = (self.parser.mark(), out.len());
+        let (marks, repeats) = (self.marks.len(), self.repeats.len());
+        self.survey.enter(step);
+        let result = match read(self, out) {
+            Err(complaint) if !complaint.is_syntax() => {
+                self.survey.misfit(&complaint);
+                self.parser.reset(before);
+                out.truncate(length);
+                self.marks.truncate(marks);
+                self.repeats.truncate(repeats);
+                self.parser.skip().map_err(Box::from)
+            }
+            result => result,
+        };
+        self.survey.leave();
+        result.map_err(|complaint| complaint.under(step))
+    }
+
+    /// Counts something that is not as it should be, or refuses it.
+    pub(super) fn tolerate(&mut self, tolerance: Tolerance) -> Result<()> {
+        if self.strict.refuses(tolerance) {
+            return Err(self.complaint(tolerance.complaint()));
+        }
+        self.tolerated.note(tolerance);
+        if SURVEY {
+            self.survey.tolerated(tolerance, self.parser.offset());
+        }
+        Ok(())
     }
 
     pub(super) fn expect(&mut self, wanted: Next) -> Result<()> {
@@ -221,16 +430,37 @@ impl Decoder<'_> {
         }
     }
 
+    #[cold]
     pub(super) fn wrong_kind(&self, expected: &str, found: Next) -> Box<Complaint> {
         self.complaint(format!("expected {expected}, found {}", found.name()))
     }
 
     /// A value of the right JSON kind that does not fit; what it is goes to the log only.
+    #[cold]
     pub(super) fn mismatch(&self, expected: &str, found: &str, value: &str) -> Box<Complaint> {
         self.complaint(format!("expected {expected}, found {found}")).with_value(value)
     }
 
+    #[cold]
     pub(super) fn complaint(&self, what: impl Into<String>) -> Box<Complaint> {
         Complaint::new(self.parser.offset(), what)
+    }
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// Whether `null` is a value of this type, and not the lack of one.
+    #[inline]
+    fn takes_null(&self) -> bool {
+        matches!(self, Self::Null | Self::WellKnown(WellKnown::Value(_)))
+    }
+}
+
+// === impl Shape ===
+
+impl Shape {
+    fn is_single(self) -> bool {
+        matches!(self, Self::Single { .. })
     }
 }

@@ -9,48 +9,91 @@ use base64::{
 
 use super::{
     json::Next,
-    number,
-    plan::{EnumPlan, FieldPlan, Kind, Scalar, Shape, WellKnown},
+    mismatch::Complaint,
+    number::Number,
+    plan::{EnumPlan, Scalar, WellKnown},
     response::{Decoder, Result},
+    tolerance::Tolerance,
     well_known::{self, Time},
     wire::{self, Type},
 };
 
-impl Decoder<'_> {
+const ENUM: &str = "the name or number of an enum value";
+
+impl<const SURVEY: bool> Decoder<'_, SURVEY> {
     /// Appends one scalar without a tag.
+    #[inline]
     pub(super) fn scalar(&mut self, scalar: Scalar, out: &mut Vec<u8>) -> Result<()> {
         match (scalar, self.parser.peek()?) {
-            (Scalar::String, Next::String) => wire::put_bytes(self.parser.string()?.as_bytes(), out),
+            (Scalar::String, Next::String) => self.string(out)?,
             (Scalar::Bytes, Next::String) => self.bytes(out)?,
             (Scalar::Bool, Next::Bool) => out.push(u8::from(self.parser.bool()?)),
             (Scalar::String | Scalar::Bytes | Scalar::Bool, found) => {
                 return Err(self.wrong_kind(scalar.expected(), found));
             }
             (scalar, Next::Number) => {
-                let text = self.parser.number()?;
-                self.number(scalar, text, "another number", out)?;
-            }
-            (scalar, Next::String) => {
-                let text = self.parser.string()?;
-                let spelled = number::is_json_number(&text) || (scalar.is_float() && is_float_word(&text));
-                if !spelled {
-                    return Err(self.mismatch(scalar.expected(), "a string", &text));
+                let number = self.parser.number()?;
+                if !scalar.is_float() && !number.is_plain_integer() {
+                    self.tolerate(Tolerance::IntegralFloat)?;
                 }
-                self.number(scalar, &text, "a string", out)?;
+                self.put_number(scalar, &number, "another number", out)?;
             }
+            (scalar, Next::String) => self.quoted_number(scalar, out)?,
             (scalar, found) => return Err(self.wrong_kind(scalar.expected(), found)),
         }
         Ok(())
     }
 
-    /// Appends the number that `text` spells.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // every cast is of a value in range
-    pub(super) fn number(&self, scalar: Scalar, text: &str, found: &str, out: &mut Vec<u8>) -> Result<()> {
-        let wrong = || self.mismatch(scalar.expected(), found, text);
-        if scalar.is_float() {
-            return put_float(scalar, text, out).ok_or_else(wrong);
+    /// Appends a text, unescaped, behind its length.
+    #[inline]
+    fn string(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        let plain = self.parser.begin_string()?;
+        if self.parser.eat_quote() {
+            wire::put_bytes(plain.as_bytes(), out);
+            return Ok(());
         }
-        let value = number::integer(text).filter(|value| scalar.range().contains(value)).ok_or_else(wrong)?;
+        wire::put_delimited(out, |out| {
+            out.extend_from_slice(plain.as_bytes());
+            self.parser.rest_of_string(out).map_err(Box::from)
+        })
+    }
+
+    /// A number in quotes, which is how 64 bits are written, and a tolerance for others.
+    fn quoted_number(&mut self, scalar: Scalar, out: &mut Vec<u8>) -> Result<()> {
+        let text = self.parser.string()?;
+        if scalar.is_float() && is_float_word(&text) {
+            return put_float_word(scalar, &text, out).ok_or_else(|| self.not_a_number(scalar, &text));
+        }
+        let Some(number) = Number::spelled(&text) else { return Err(self.not_a_number(scalar, &text)) };
+        if !scalar.is_long() {
+            self.tolerate(Tolerance::QuotedNumber)?;
+        }
+        if !scalar.is_float() && !number.is_plain_integer() {
+            self.tolerate(Tolerance::IntegralFloat)?;
+        }
+        self.put_number(scalar, &number, "a string", out)
+    }
+
+    #[cold]
+    fn not_a_number(&self, scalar: Scalar, text: &str) -> Box<Complaint> {
+        self.mismatch(scalar.expected(), "a string", text)
+    }
+
+    /// Appends a number, which `found` says what it is if it does not fit.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // every cast is of a value in range
+    pub(super) fn put_number(
+        &self,
+        scalar: Scalar,
+        number: &Number<'_>,
+        found: &str,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let wrong = || self.mismatch(scalar.expected(), found, number.text);
+        if scalar.is_float() {
+            return put_float(scalar, number, out).ok_or_else(wrong);
+        }
+        let value = number.integer().filter(|value| scalar.range().contains(value)).ok_or_else(wrong)?;
         match scalar {
             Scalar::Int32 | Scalar::Int64 => wire::put_varint(value as i64 as u64, out),
             Scalar::Uint32 | Scalar::Uint64 => wire::put_varint(value as u64, out),
@@ -66,67 +109,124 @@ impl Decoder<'_> {
 
     fn bytes(&mut self, out: &mut Vec<u8>) -> Result<()> {
         let text = self.parser.string()?;
-        let engine = if text.contains(['-', '_']) { &URL_SAFE_BASE64 } else { &STANDARD_BASE64 };
-        let bytes = engine.decode(text.as_bytes());
-        let bytes = bytes.map_err(|_| self.mismatch("base64 in a string", "another string", &text))?;
-        wire::put_bytes(&bytes, out);
-        Ok(())
+        let url_safe = memchr::memchr2(b'-', b'_', text.as_bytes()).is_some();
+        let engine = if url_safe { &URL_SAFE_BASE64 } else { &STANDARD_BASE64 };
+        wire::put_delimited(out, |out| {
+            let start = out.len();
+            out.resize(start + text.len().div_ceil(4) * 3, 0);
+            let decoded = engine.decode_slice(text.as_bytes(), &mut out[start..]);
+            let length = decoded.map_err(|_| self.mismatch("base64 in a string", "another string", &text))?;
+            out.truncate(start + length);
+            Ok(())
+        })
     }
 
+    /// Appends the number of an enum value; `false` if its name is not known.
     #[allow(clippy::cast_sign_loss)] // a negative enum value is written as a ten-byte varint
     pub(super) fn enum_value(&mut self, plan: &EnumPlan, out: &mut Vec<u8>) -> Result<bool> {
         let number = match self.parser.peek()? {
-            Next::String => match plan.number(&self.parser.string()?) {
-                Some(number) => number,
-                None => return Ok(false),
-            },
-            Next::Number => {
-                let text = self.parser.number()?;
-                let number = number::integer(text).and_then(|number| i32::try_from(number).ok());
-                number.ok_or_else(|| {
-                    self.mismatch("the name or number of an enum value", "another number", text)
-                })?
+            Next::String => {
+                let name = self.parser.string()?;
+                match plan.number(&name) {
+                    Some(number) => number,
+                    None => {
+                        self.tolerate(Tolerance::UnknownEnumValue)
+                            .map_err(|complaint| complaint.with_value(&name))?;
+                        return Ok(false);
+                    }
+                }
             }
-            found => return Err(self.wrong_kind("the name or number of an enum value", found)),
+            Next::Number => {
+                let number = self.parser.number()?;
+                let value = number.integer().and_then(|number| i32::try_from(number).ok());
+                value.ok_or_else(|| self.mismatch(ENUM, "another number", number.text))?
+            }
+            found => return Err(self.wrong_kind(ENUM, found)),
         };
         wire::put_varint(i64::from(number) as u64, out);
         Ok(true)
     }
 
+    /// Appends the one value of `google.protobuf.NullValue`, which is written `null`, by its name or as 0.
+    pub(super) fn null_value(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        match self.parser.peek()? {
+            Next::Null => self.parser.null()?,
+            Next::String => match &*self.parser.string()? {
+                "NULL_VALUE" => {}
+                other => return Err(self.mismatch("null", "a string", other)),
+            },
+            Next::Number => match self.parser.number()? {
+                number if number.integer() == Some(0) => {}
+                number => return Err(self.mismatch("null", "a number", number.text)),
+            },
+            found => return Err(self.wrong_kind("null", found)),
+        }
+        out.push(0);
+        Ok(())
+    }
+
     /// Appends the fields of a well-known message.
     pub(super) fn well_known(&mut self, known: WellKnown, out: &mut Vec<u8>) -> Result<()> {
         match known {
-            WellKnown::Timestamp => {
-                let time =
-                    self.text("a time such as 2026-01-02T03:04:05.678Z", well_known::parse_timestamp)?;
-                put_time(time, out);
-            }
+            WellKnown::Timestamp => self.timestamp(out),
             WellKnown::Duration => {
                 let time = self.text("a duration such as 1.5s", well_known::parse_duration)?;
                 put_time(time, out);
+                Ok(())
             }
-            WellKnown::FieldMask => {
-                let paths = self.text("field paths joined by commas", |text| {
-                    let paths = text.split(',').filter(|path| !path.is_empty());
-                    paths.map(well_known::mask_path_from_json).collect::<Option<Vec<_>>>()
-                })?;
-                for path in paths {
-                    wire::put_tag(1, Type::Bytes, out);
-                    wire::put_bytes(path.as_bytes(), out);
-                }
+            WellKnown::FieldMask => self.field_mask(out),
+            WellKnown::Wrapper(scalar) => self.wrapper(scalar, out),
+            WellKnown::Struct(_) => self.any_object(out),
+            WellKnown::Value(_) => self.any_value(out),
+            WellKnown::List(_) => self.any_array(out),
+            WellKnown::Any(_) => self.any(out),
+        }
+    }
+
+    fn timestamp(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        const EXPECTED: &str = "a time such as 2026-01-02T03:04:05.678Z";
+        self.expect_as(Next::String, EXPECTED)?;
+        let text = self.parser.string()?;
+        let time = match well_known::parse_timestamp(&text) {
+            Some(time) => time,
+            None => {
+                let time = well_known::parse_ruby_time(&text);
+                let time = time.ok_or_else(|| self.mismatch(EXPECTED, "another string", &text))?;
+                self.tolerate(Tolerance::RubyTime).map_err(|complaint| complaint.with_value(&text))?;
+                time
             }
-            WellKnown::Wrapper(scalar) => {
-                let field = FieldPlan {
-                    name: String::new(),
-                    number: 1,
-                    kind: Kind::Scalar(scalar),
-                    shape: Shape::Single { explicit: false },
-                    oneof: None,
-                };
-                self.single(&field, false, out)?;
-            }
+        };
+        put_time(time, out);
+        Ok(())
+    }
+
+    fn field_mask(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        let paths = self.text("field paths joined by commas", |text| {
+            let paths = text.split(',').filter(|path| !path.is_empty());
+            paths.map(well_known::mask_path_from_json).collect::<Option<Vec<_>>>()
+        })?;
+        for path in paths {
+            wire::put_tag(1, Type::Bytes, out);
+            wire::put_bytes(path.as_bytes(), out);
         }
         Ok(())
+    }
+
+    fn wrapper(&mut self, scalar: Scalar, out: &mut Vec<u8>) -> Result<()> {
+        let start = out.len();
+        wire::put_tag(1, scalar.wire_type(), out);
+        let content = out.len();
+        self.scalar(scalar, out)?;
+        if out[content..].iter().all(|byte| *byte == 0) {
+            out.truncate(start);
+        }
+        Ok(())
+    }
+
+    fn text<T>(&mut self, expected: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T> {
+        self.expect_as(Next::String, expected)?;
+        let text = self.parser.string()?;
+        parse(&text).ok_or_else(|| self.mismatch(expected, "another string", &text))
     }
 }
 
@@ -137,15 +237,24 @@ const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)
     .with_decode_allow_trailing_bits(true);
 
-/// Appends the float that `text` spells; one too large for the type is not rounded to infinity.
-fn put_float(scalar: Scalar, text: &str, out: &mut Vec<u8>) -> Option<()> {
-    let word = is_float_word(text);
+/// Appends a float; one too large for the type is not rounded to infinity.
+#[inline]
+fn put_float(scalar: Scalar, number: &Number<'_>, out: &mut Vec<u8>) -> Option<()> {
     if scalar == Scalar::Float {
-        let value = text.parse().ok().filter(|value: &f32| value.is_finite() || word)?;
+        let value = number.single().filter(|value| value.is_finite())?;
         out.extend_from_slice(&value.to_le_bytes());
     } else {
-        let value = text.parse().ok().filter(|value: &f64| value.is_finite() || word)?;
+        let value = number.double().filter(|value| value.is_finite())?;
         out.extend_from_slice(&value.to_le_bytes());
+    }
+    Some(())
+}
+
+fn put_float_word(scalar: Scalar, word: &str, out: &mut Vec<u8>) -> Option<()> {
+    if scalar == Scalar::Float {
+        out.extend_from_slice(&word.parse::<f32>().ok()?.to_le_bytes());
+    } else {
+        out.extend_from_slice(&word.parse::<f64>().ok()?.to_le_bytes());
     }
     Some(())
 }
@@ -174,6 +283,11 @@ impl Scalar {
             Self::Uint64 | Self::Fixed64 => 0..=i128::from(u64::MAX),
             _ => i128::from(i64::MIN)..=i128::from(i64::MAX),
         }
+    }
+
+    /// Whether ProtoJSON writes it in quotes.
+    fn is_long(self) -> bool {
+        matches!(self, Self::Int64 | Self::Sint64 | Self::Sfixed64 | Self::Uint64 | Self::Fixed64)
     }
 
     /// What a complaint says was expected.

@@ -26,6 +26,8 @@ pub(super) enum Leaf<'a> {
     /// Text that the value spells: a time, a duration, the name of an enum value.
     Spelled(String),
     Bytes(&'a [u8]),
+    /// The one value of `google.protobuf.NullValue`.
+    Null,
 }
 
 /// Why a value cannot be sent.
@@ -47,7 +49,10 @@ impl<'a> Leaf<'a> {
             (Kind::Scalar(scalar), value) => Ok(Self::scalar(*scalar, value)?),
             (Kind::Enum(plan), Value::Varint(value)) => Ok(Some(Self::enum_value(plan, value))),
             (Kind::WellKnown(known), Value::Bytes(bytes)) => Self::well_known(*known, [bytes]).map(Some),
-            (Kind::Enum(_) | Kind::WellKnown(_) | Kind::Message(_), _) => Ok(None),
+            (Kind::Null, Value::Varint(_)) => Ok(Some(Self::Null)),
+            (Kind::Enum(_) | Kind::Null | Kind::WellKnown(_) | Kind::Message(_) | Kind::Group(_), _) => {
+                Ok(None)
+            }
         }
     }
 
@@ -92,13 +97,15 @@ impl<'a> Leaf<'a> {
                 let zero = match scalar.wire_type() {
                     wire::Type::Fixed64 => Value::Fixed64(0),
                     wire::Type::Fixed32 => Value::Fixed32(0),
-                    wire::Type::Varint | wire::Type::Bytes => Value::Varint(0),
+                    _ => Value::Varint(0),
                 };
                 Self::scalar(*scalar, zero).ok().flatten()
             }
             Kind::Enum(plan) => Some(Self::enum_number(plan, plan.default)),
+            Kind::Null => Some(Self::Null),
+            kind if kind.message_id().is_some() => None,
             Kind::WellKnown(known) => Self::well_known(*known, []).ok(),
-            Kind::Message(_) => None,
+            Kind::Message(_) | Kind::Group(_) => None,
         }
     }
 
@@ -123,6 +130,7 @@ impl<'a> Leaf<'a> {
             Self::Text(text) => (*text).to_owned(),
             Self::Spelled(text) => text.clone(),
             Self::Bytes(bytes) => URL_SAFE_NO_PAD.encode(bytes),
+            Self::Null => "NULL_VALUE".to_owned(),
         }
     }
 
@@ -193,6 +201,9 @@ impl<'a> Leaf<'a> {
                     leaf = Self::scalar(scalar, value)?.or(leaf);
                 }
                 leaf.ok_or(LeafError::Wire(WireError::Tag))
+            }
+            WellKnown::Struct(_) | WellKnown::Value(_) | WellKnown::List(_) | WellKnown::Any(_) => {
+                unreachable!("these are made of other values, so they are no leaves")
             }
         }
     }

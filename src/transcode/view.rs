@@ -82,9 +82,39 @@ impl<'a> View<'a> {
     }
 
     /// The message in `slot`, merged from all its parts.
-    pub(super) fn message(&self, schema: &'a Schema, slot: usize, id: MessageId) -> Result<Self, WireError> {
+    pub(super) fn inner(&self, schema: &'a Schema, slot: usize) -> Result<Self, WireError> {
         let parts: Vec<_> = self.all(slot).filter_map(Value::bytes).collect();
-        Self::merge(schema, id, parts, self.depth + 1)
+        Self::merge(schema, self.message_id(slot), parts, self.depth + 1)
+    }
+
+    /// The slots for which something was sent, in order.
+    pub(super) fn slots(&self) -> Vec<usize> {
+        let mut slots: Vec<_> = self.values.iter().map(|(slot, _)| *slot).collect();
+        slots.dedup();
+        slots
+    }
+
+    /// The messages of the list in `slot`.
+    pub(super) fn elements(
+        &self,
+        schema: &'a Schema,
+        slot: usize,
+    ) -> impl Iterator<Item = Result<Self, WireError>> {
+        self.all(slot).filter_map(Value::bytes).map(move |bytes| self.element_of(schema, slot, bytes))
+    }
+
+    /// One message of the list in `slot`.
+    pub(super) fn element_of(
+        &self,
+        schema: &'a Schema,
+        slot: usize,
+        bytes: &'a [u8],
+    ) -> Result<Self, WireError> {
+        self.element(schema, self.message_id(slot), bytes)
+    }
+
+    fn message_id(&self, slot: usize) -> MessageId {
+        self.plan.fields[slot].kind.message_id().expect("a field with messages in it is of a message type")
     }
 
     /// One message of a list, or one entry of a map.

@@ -14,12 +14,21 @@ pub(super) struct Time {
     pub(super) nanos: i32,
 }
 
-/// Reads RFC 3339 (`2026-01-02T03:04:05.678+01:00`) or what Ruby's `Time#to_s` writes
-/// (`2026-01-02 03:04:05 UTC`, `2026-01-02 03:04:05 +0100`), which some Rails serializers let through.
+/// Reads RFC 3339: `2026-01-02T03:04:05.678+01:00`.
 pub(super) fn parse_timestamp(text: &str) -> Option<Time> {
+    parse_time(text, b'T', rfc3339_offset)
+}
+
+/// Reads what Ruby's `Time#to_s` writes, which some Rails serializers let through:
+/// `2026-01-02 03:04:05 UTC`, `2026-01-02 03:04:05 +0100`.
+pub(super) fn parse_ruby_time(text: &str) -> Option<Time> {
+    parse_time(text, b' ', ruby_offset)
+}
+
+fn parse_time(text: &str, separator: u8, offset: impl Fn(&[u8]) -> Option<i64>) -> Option<Time> {
     let bytes = text.as_bytes();
     let (date, rest) = bytes.split_at_checked(10)?;
-    let (separator, rest) = rest.split_first()?;
+    let rest = rest.strip_prefix(&[separator])?;
     let (clock, rest) = rest.split_at_checked(8)?;
     let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *date else { return None };
     let [h1, h2, b':', i1, i2, b':', s1, s2] = *clock else { return None };
@@ -32,13 +41,8 @@ pub(super) fn parse_timestamp(text: &str) -> Option<Time> {
         return None;
     }
     let (nanos, zone) = fraction(rest)?;
-    let offset = match separator {
-        b'T' => rfc3339_offset(zone)?,
-        b' ' => ruby_offset(zone)?,
-        _ => return None,
-    };
     let days = days_from_civil(year, month, day);
-    let seconds = days * SECONDS_PER_DAY + hour * 3600 + minute * 60 + second - offset;
+    let seconds = days * SECONDS_PER_DAY + hour * 3600 + minute * 60 + second - offset(zone)?;
     TIMESTAMP_RANGE.contains(&seconds).then_some(Time { seconds, nanos })
 }
 
@@ -213,7 +217,9 @@ mod tests {
             ("0001-01-01T00:00:00Z", -62_135_596_800, 0),
             ("9999-12-31T23:59:59.999999999Z", 253_402_300_799, 999_999_999),
         ] {
-            assert_eq!(parse_timestamp(text), Some(Time { seconds, nanos }), "{text}");
+            let ruby = text.as_bytes()[10] == b' ';
+            let parsed = if ruby { parse_ruby_time(text) } else { parse_timestamp(text) };
+            assert_eq!(parsed, Some(Time { seconds, nanos }), "{text}");
         }
         for text in [
             "",
@@ -237,7 +243,7 @@ mod tests {
             "2021-01-01T00:00:0\u{e9}Z",
             "+021-01-01T00:00:00Z",
         ] {
-            assert_eq!(parse_timestamp(text), None, "{text}");
+            assert_eq!((parse_timestamp(text), parse_ruby_time(text)), (None, None), "{text}");
         }
     }
 
@@ -298,7 +304,7 @@ mod tests {
 
         #[test]
         fn no_text_makes_a_parser_panic(text in "[-+0-9:.TZ UCs\u{e9}]{0,36}") {
-            let _ = (parse_timestamp(&text), parse_duration(&text));
+            let _ = (parse_timestamp(&text), parse_ruby_time(&text), parse_duration(&text));
         }
     }
 }

@@ -16,6 +16,10 @@ pub(super) enum Type {
     Fixed64 = 1,
     /// A length and that many bytes.
     Bytes = 2,
+    /// Fields up to the end of the group.
+    Group = 3,
+    /// The end of a group.
+    EndGroup = 4,
     /// Four bytes.
     Fixed32 = 5,
 }
@@ -26,7 +30,16 @@ pub(super) enum Value<'a> {
     Varint(u64),
     Fixed64(u64),
     Bytes(&'a [u8]),
+    /// The fields of a group, without the tag that ends it.
+    Group(&'a [u8]),
     Fixed32(u32),
+}
+
+/// A field that came again in one object, and where its last values begin.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Repeat {
+    pub(super) number: u32,
+    pub(super) from: usize,
 }
 
 /// Why bytes are no message.
@@ -64,13 +77,15 @@ impl<'a> Value<'a> {
             Self::Varint(_) => Type::Varint,
             Self::Fixed64(_) => Type::Fixed64,
             Self::Bytes(_) => Type::Bytes,
+            Self::Group(_) => Type::Group,
             Self::Fixed32(_) => Type::Fixed32,
         }
     }
 
+    /// The bytes, or the fields of a message.
     pub(super) fn bytes(self) -> Option<&'a [u8]> {
         match self {
-            Self::Bytes(bytes) => Some(bytes),
+            Self::Bytes(bytes) | Self::Group(bytes) => Some(bytes),
             Self::Varint(_) | Self::Fixed64(_) | Self::Fixed32(_) => None,
         }
     }
@@ -79,17 +94,17 @@ impl<'a> Value<'a> {
 // === impl Reader ===
 
 impl<'a> Reader<'a> {
-    /// The next field; a group, which no supported contract has, is skipped.
+    /// The next field.
     fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, WireError> {
-        while !self.bytes.is_empty() {
-            let (number, wire_type) = self.tag()?;
-            match wire_type {
-                3 => self.skip_group(number)?,
-                4 => return Err(WireError::Group),
-                _ => return Ok(Some((number, self.value(wire_type)?))),
-            }
+        if self.bytes.is_empty() {
+            return Ok(None);
         }
-        Ok(None)
+        let (number, wire_type) = self.tag()?;
+        match wire_type {
+            3 => Ok(Some((number, Value::Group(self.group(number)?)))),
+            4 => Err(WireError::Group),
+            _ => Ok(Some((number, self.value(wire_type)?))),
+        }
     }
 
     fn tag(&mut self) -> Result<(u32, u8), WireError> {
@@ -111,18 +126,24 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn skip_group(&mut self, number: u32) -> Result<(), WireError> {
+    /// The fields up to the end of the group that has just begun.
+    fn group(&mut self, number: u32) -> Result<&'a [u8], WireError> {
+        let start = self.bytes;
         let mut open = vec![number];
-        while let Some(innermost) = open.last() {
+        loop {
+            let left = self.bytes.len();
             match self.tag()? {
                 (number, 3) if open.len() < MAX_DEPTH => open.push(number),
                 (_, 3) => return Err(WireError::Depth),
-                (number, 4) if number == *innermost => drop(open.pop()),
+                (number, 4) if open.pop() == Some(number) => {
+                    if open.is_empty() {
+                        return Ok(&start[..start.len() - left]);
+                    }
+                }
                 (_, 4) => return Err(WireError::Group),
                 (_, wire_type) => drop(self.value(wire_type)?),
             }
         }
-        Ok(())
     }
 
     fn varint(&mut self) -> Result<u64, WireError> {
@@ -148,8 +169,9 @@ impl Kind {
     pub(super) fn wire_type(&self) -> Type {
         match self {
             Self::Scalar(scalar) => scalar.wire_type(),
-            Self::Enum(_) => Type::Varint,
+            Self::Enum(_) | Self::Null => Type::Varint,
             Self::Message(_) | Self::WellKnown(_) => Type::Bytes,
+            Self::Group(_) => Type::Group,
         }
     }
 }
@@ -256,6 +278,23 @@ pub(super) fn put_delimited<E>(
     Ok(())
 }
 
+/// Takes out of the message that begins at `start` what was written for each repeated field before its last
+/// values. The message is ours, so every record in it is whole.
+pub(super) fn keep_last(out: &mut Vec<u8>, start: usize, repeats: &[Repeat]) {
+    let (mut read, mut kept) = (start, start);
+    while read < out.len() {
+        let mut reader = Reader { bytes: &out[read..] };
+        let Ok(Some((number, _))) = reader.next() else { return };
+        let length = out.len() - read - reader.bytes.len();
+        if !repeats.iter().any(|repeat| repeat.number == number && read < repeat.from) {
+            out.copy_within(read..read + length, kept);
+            kept += length;
+        }
+        read += length;
+    }
+    out.truncate(kept);
+}
+
 #[allow(clippy::cast_possible_truncation)] // seven bits at a time is the encoding
 fn write_varint_at(out: &mut [u8], mut value: u64) {
     for byte in out {
@@ -303,9 +342,17 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_skipped_with_all_that_is_in_it() {
+    fn a_group_is_read_with_all_that_is_in_it() {
         let bytes = [0x0b, 0x10, 1, 0x13, 0x1a, 1, 9, 0x14, 0x0c, 0x18, 7];
-        assert_eq!(fields(&bytes), Ok(vec![(3, Value::Varint(7))]));
+        let inside = &bytes[1..8];
+        assert_eq!(fields(&bytes), Ok(vec![(1, Value::Group(inside)), (3, Value::Varint(7))]));
+    }
+
+    #[test]
+    fn of_a_repeated_field_the_last_values_are_kept() {
+        let mut out = vec![9, 0x08, 1, 0x12, 1, b'a', 0x08, 2, 0x18, 3, 0x08, 4, 0x08, 5];
+        keep_last(&mut out, 1, &[Repeat { number: 1, from: 10 }, Repeat { number: 3, from: 14 }]);
+        assert_eq!(out, [9, 0x12, 1, b'a', 0x08, 4, 0x08, 5]);
     }
 
     proptest! {

@@ -1,3 +1,4 @@
+use grpc_rest_bridge::transcode::{Strictness, Tolerance};
 use proptest::prelude::*;
 use prost::Message;
 use prost_reflect::ReflectMessage;
@@ -79,23 +80,19 @@ const MISMATCHES: &[[&str; 2]] = &[
         "{\"numbers\": [1, \"x\"]}",
         "numbers[1]: expected an integer of 32 bits, found a string (line 1, column 20)",
     ],
-    [
-        "{\"numbers\": [1, null]}",
-        "numbers[1]: expected an integer of 32 bits, found null (line 1, column 17)",
-    ],
     ["{\"numbers\": 1}", "numbers: expected an array, found a number (line 1, column 13)"],
     ["{\"labels\": []}", "labels: expected an object, found an array (line 1, column 12)"],
     [
         "{\"dishes\": {\"x\": {}}}",
-        "dishes.x: expected an integer of 64 bits, found another key (line 1, column 17)",
+        "dishes.x: expected an integer of 64 bits, found another key (line 1, column 18)",
     ],
     [
         "{\"dishes\": {\"+7\": {}}}",
-        "dishes.+7: expected an integer of 64 bits, found another key (line 1, column 18)",
+        "dishes.+7: expected an integer of 64 bits, found another key (line 1, column 19)",
     ],
     [
         "{\"answers\": {\"maybe\": 1}}",
-        "answers.maybe: expected true or false as key, found another key (line 1, column 22)",
+        "answers.maybe: expected true or false as key, found another key (line 1, column 23)",
     ],
     [
         "{\"left\": \"a\", \"right\": {}}",
@@ -139,17 +136,6 @@ fn what_the_api_wrote_is_kept_from_the_complaint() {
 }
 
 #[test]
-fn unknown_fields_and_enum_names_are_ignored() {
-    let kitchen = Kitchen::open();
-    let plain = kitchen
-        .decode("Weigh", r#"{"int32Value": 5, "sizes": ["SIZE_SMALL"], "answers": {"true": 1}}"#)
-        .unwrap();
-    let odd = r#"{"new": {"a": [1, "x", null, true, {"b": 1e5}]}, "int32Value": 5, "size": "SIZE_HUGE", "inner2": null,
-        "sizes": ["SIZE_HUGE", "SIZE_SMALL"], "answers": {"false": "SIZE_HUGE", "true": "SIZE_SMALL"}}"#;
-    assert!(kitchen.decode("Weigh", odd).unwrap() == plain);
-}
-
-#[test]
 fn an_answer_without_a_body_is_the_empty_message() {
     let kitchen = Kitchen::open();
     for answer in ["", " \r\n"] {
@@ -170,13 +156,106 @@ fn a_response_body_is_one_field_of_the_message() {
     );
 }
 
+/// Tolerance, an answer that uses it, the same answer as it should be (nothing where they mean the same), and the
+/// complaint where it is refused.
+const TOLERANCES: &[(Tolerance, &str, &str, &str)] = &[
+    (
+        Tolerance::UnknownField,
+        r#"{"new": {"a": [1, "x", null, true, {"b": 1e5}]}, "int32Value": 5}"#,
+        r#"{"int32Value": 5}"#,
+        "new: the contract has no such field (line 1, column 9)",
+    ),
+    (
+        Tolerance::UnknownEnumValue,
+        r#"{"size": "SIZE_HUGE"}"#,
+        "{}",
+        "size: the contract has no such enum value (line 1, column 21)",
+    ),
+    (
+        Tolerance::UnknownEnumValue,
+        r#"{"sizes": ["SIZE_HUGE", "SIZE_SMALL"]}"#,
+        r#"{"sizes": ["SIZE_SMALL"]}"#,
+        "sizes[0]: the contract has no such enum value (line 1, column 23)",
+    ),
+    (
+        Tolerance::UnknownEnumValue,
+        r#"{"answers": {"true": "SIZE_SMALL", "false": "SIZE_HUGE"}}"#,
+        r#"{"answers": {"true": "SIZE_SMALL"}}"#,
+        "answers.false: the contract has no such enum value (line 1, column 56)",
+    ),
+    (
+        Tolerance::NullElement,
+        r#"{"numbers": [1, null, 2]}"#,
+        r#"{"numbers": [1, 2]}"#,
+        "numbers[1]: null in a list or a map (line 1, column 17)",
+    ),
+    (
+        Tolerance::NullElement,
+        r#"{"labels": {"a": null, "b": "x"}}"#,
+        r#"{"labels": {"b": "x"}}"#,
+        "labels.a: null in a list or a map (line 1, column 18)",
+    ),
+    (
+        Tolerance::DuplicateKey,
+        r#"{"int32Value": 1, "int32Value": 0}"#,
+        "{}",
+        "int32Value: the key comes twice (line 1, column 33)",
+    ),
+    (
+        Tolerance::DuplicateKey,
+        r#"{"inner": {"int32Value": 1, "words": ["a"]}, "maybe": 3, "inner": {"boolValue": true}}"#,
+        r#"{"maybe": 3, "inner": {"boolValue": true}}"#,
+        "inner: the key comes twice (line 1, column 67)",
+    ),
+    (
+        Tolerance::DuplicateKey,
+        r#"{"int32Value": 1, "maybe": 2, "int32_value": null, "words": ["x"], "words": ["y", "z"]}"#,
+        r#"{"maybe": 2, "words": ["y", "z"]}"#,
+        "int32_value: the key comes twice (line 1, column 46)",
+    ),
+    (
+        Tolerance::RubyTime,
+        r#"{"at": "2022-08-06 00:38:22 +0200"}"#,
+        r#"{"at": "2022-08-05T22:38:22Z"}"#,
+        "at: expected a time such as 2026-01-02T03:04:05.678Z, found Ruby's own form (line 1, column 35)",
+    ),
+    (
+        Tolerance::QuotedNumber,
+        r#"{"int32Value": "5"}"#,
+        r#"{"int32Value": 5}"#,
+        "int32Value: expected a bare number, found one in quotes (line 1, column 19)",
+    ),
+    (
+        Tolerance::IntegralFloat,
+        r#"{"int32Value": 2.0, "int64Value": "5e1"}"#,
+        r#"{"int32Value": 2, "int64Value": "50"}"#,
+        "int32Value: expected an integer, found one with a fraction or an exponent (line 1, column 19)",
+    ),
+];
+
 #[test]
-fn times_as_ruby_prints_them_are_understood() {
+fn what_is_not_as_it_should_be_is_understood_and_counted_or_refused() {
     let kitchen = Kitchen::open();
-    let expected = kitchen.decode("Weigh", r#"{"at": "2022-08-05T22:38:22Z"}"#).unwrap();
-    for text in ["2022-08-05 22:38:22 UTC", "2022-08-06 00:38:22 +0200"] {
-        assert!(kitchen.decode("Weigh", &format!(r#"{{"at": "{text}"}}"#)).unwrap() == expected, "{text}");
+    for (tolerance, odd, plain, complaint) in TOLERANCES {
+        assert!(kitchen.decode("Weigh", odd).unwrap() == kitchen.decode("Weigh", plain).unwrap(), "{odd}");
+        let others = Strictness::ALL.without(*tolerance);
+        let tolerated = kitchen.decode_strictly("Weigh", odd, others).unwrap().tolerated;
+        assert!(tolerated.iter().all(|(used, count)| used == *tolerance && count > 0), "{odd}: {tolerated}");
+        assert!(!tolerated.is_empty(), "{odd}");
+        let alone = Strictness::default().with(*tolerance);
+        let mismatch = kitchen.decode_strictly("Weigh", odd, alone).unwrap_err();
+        assert_eq!(mismatch.to_string(), *complaint, "{odd}");
+        let tolerated = kitchen.decode_strictly("Weigh", plain, Strictness::ALL).unwrap().tolerated;
+        assert!(tolerated.is_empty(), "{plain}: {tolerated}");
     }
+}
+
+#[test]
+fn tolerances_are_counted_each_by_its_name() {
+    let answer = r#"{"a": 1, "b": 2, "numbers": [null, "1", 2.0], "inner": {"c": 3}}"#;
+    let decoded = Kitchen::open().decode_strictly("Weigh", answer, Strictness::default()).unwrap();
+    let counted = "3 unknown-fields, 1 null-elements, 1 quoted-numbers, 1 integral-floats";
+    assert_eq!(decoded.tolerated.to_string(), counted);
 }
 
 proptest! {

@@ -15,6 +15,7 @@ mod citizen;
 mod contract;
 /// What a caller is told when the API says no, or nothing, or nonsense.
 mod errors;
+mod http_rule;
 /// The structure of the source: who may use whom.
 mod layout;
 /// Which REST request a message becomes.

@@ -92,10 +92,17 @@ const REFUSALS: &[[&str; 4]] = &[
     ["GetFile", r#"{"path": "a//b"}"#, "path", "must look like \"**\""],
     [
         "FindDishes",
-        r#"{"anyOf": [{"brand": "x"}]}"#,
-        "any_of",
-        "is a list of messages, which a query cannot carry",
+        r#"{"anyOf": [{"brand": "x"}, {"vegan": true}]}"#,
+        "any_of[1]",
+        "shares no field with the element before it, so that a query cannot tell where it begins",
     ],
+    [
+        "FindDishes",
+        r#"{"anyOf": [{}]}"#,
+        "any_of[0]",
+        "has nothing set, which a query cannot carry in a list",
+    ],
+    ["FindDishes", r#"{"atLeast": {"a[b": 0}}"#, "at_least.a[b", "is a key that a query cannot carry"],
 ];
 
 #[test]
@@ -237,7 +244,7 @@ fn a_value_that_cannot_be_sent_is_told_with_its_whole_path() {
         ("Weigh", part(&[0xb2, 2], &entry), "times.k"),
         ("WeighByQuery", part(&[0x92, 2], &at), "inner.at"),
         ("WeighByQuery", part(&[0xb2, 2], &entry), "times.k"),
-        ("WeighByQuery", part(&[0x92, 2], &part(&[0x9a, 2], &[])), "inner.more"),
+        ("WeighByQuery", part(&[0x92, 2], &part(&[0x9a, 2], &[])), "inner.more[0]"),
     ] {
         let error = kitchen.transcoder.encode(kitchen.index(method), &message).unwrap_err();
         let RequestError::Unmappable { field: found, .. } = error else { panic!("{error}") };

@@ -116,7 +116,12 @@ async fn a_service_written_by_hand_stands_beside_the_bridged_ones() {
     let api = Api::saying("{}").await;
     let upstream = Upstream::new(&UpstreamConfig::new(api.url().parse().unwrap())).unwrap();
     let contract = Kitchen::open().contract.clone();
-    let bridge = grpc_rest_bridge::bridge::Bridge::new(contract, upstream, InboundConfig::default()).unwrap();
+    let bridge = grpc_rest_bridge::bridge::Bridge::new(
+        contract,
+        upstream,
+        InboundConfig::default(),
+        Default::default(),
+    );
     let router = Routes::new(ProductServiceServer::new(ByHand)).into_axum_router().fallback_service(bridge);
 
     let answer =

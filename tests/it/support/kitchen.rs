@@ -4,9 +4,9 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use grpc_rest_bridge::{
-    contract::Contract,
+    contract::{Contract, Source},
     fault::Fault,
-    transcode::{Encoded, Mismatch, RequestError, Transcoder},
+    transcode::{Decoded, Encoded, HttpAnswer, Mismatch, RequestError, Strictness, Transcoder},
 };
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
@@ -29,7 +29,7 @@ impl Kitchen {
     fn compile() -> Self {
         let set = compile(&["proto", "tests/protos"], "kitchen/v1/kitchen.proto");
         let contract = Contract::load(set.clone()).unwrap();
-        let transcoder = Transcoder::compile(&contract).unwrap();
+        let transcoder = Transcoder::compile(&contract, Strictness::default());
         Self { contract, transcoder, pool: DescriptorPool::decode(set).unwrap() }
     }
 
@@ -41,9 +41,7 @@ impl Kitchen {
              import \"google/protobuf/struct.proto\"; import \"google/protobuf/any.proto\";\n{body}"
         );
         std::fs::write(folder.path().join("t.proto"), text).unwrap();
-        let contract = Contract::load(compile(&["proto", folder.path().to_str().unwrap()], "t.proto"))?;
-        Transcoder::compile(&contract)?;
-        Ok(contract)
+        Source { protos: vec![folder.path().join("t.proto")], ..Source::default() }.read()
     }
 
     pub(crate) fn index(&self, method: &str) -> usize {
@@ -71,10 +69,21 @@ impl Kitchen {
 
     /// What an answer becomes.
     pub(crate) fn decode(&self, method: &str, json: &str) -> Result<DynamicMessage, Mismatch> {
-        let bytes: Bytes = self.transcoder.decode(self.index(method), 0, json.as_bytes())?;
+        let decoded = self.decode_strictly(method, json, Strictness::default())?;
         let output = self.contract.methods()[self.index(method)].descriptor().output();
         let output = self.pool.get_message_by_name(output.full_name()).unwrap();
-        Ok(DynamicMessage::decode(output, bytes).unwrap())
+        Ok(DynamicMessage::decode(output, decoded.message).unwrap())
+    }
+
+    /// What an answer becomes where some of it is refused, and what of it was tolerated.
+    pub(crate) fn decode_strictly(
+        &self,
+        method: &str,
+        json: &str,
+        strict: Strictness,
+    ) -> Result<Decoded, Mismatch> {
+        let answer = HttpAnswer { content_type: "application/json", body: json.as_bytes() };
+        Transcoder::compile(&self.contract, strict).decode(self.index(method), 0, &answer)
     }
 }
 
