@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     config::{Config, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig},
+    contract::Contract,
     demo,
 };
 
@@ -30,7 +31,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, matches: &ArgMatches) -> Exit {
     let (listen, logs) = match reader::both(args.settings.listen(matches), args.logs.resolve(matches)) {
         Ok(settings) => settings,
-        Err(exit) => return exit,
+        Err(faults) => return faults.into(),
     };
     logs.init();
     block_on(async move {
@@ -45,7 +46,7 @@ pub(super) fn run(args: &Args, matches: &ArgMatches) -> Exit {
             probe: ProbeConfig::default(),
             shutdown,
         };
-        let app = bind(config).await?;
+        let app = bind(config, Contract::embedded()).await?;
         super::print(&banner(app.local_addr().port(), &url));
         let exit = serve(app, signals).await;
         // Not before: calls that finish while the bridge stops still need it.

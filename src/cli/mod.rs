@@ -7,6 +7,7 @@ mod reader;
 mod routes;
 mod serve;
 mod settings;
+mod source;
 
 use std::{
     io::{self, Write},
@@ -68,11 +69,11 @@ pub fn run() -> ExitCode {
     let matches = matches.subcommand().map(|(_, matches)| matches).unwrap_or(&matches);
     let exit = match cli.command {
         Command::Serve(args) => serve::run(&args, matches, &unknown),
-        Command::Demo(args) => demo::run(&args, matches),
-        Command::Routes(args) => routes::run(&args),
-        Command::Descriptor(args) => descriptor::run(&args),
+        Command::Demo(args) => Ok(demo::run(&args, matches)),
+        Command::Routes(args) => routes::run(&args, matches),
+        Command::Descriptor(args) => descriptor::run(&args, matches),
     };
-    exit.report()
+    exit.unwrap_or_else(Exit::from).report()
 }
 
 // === impl Exit ===

@@ -26,15 +26,34 @@ pub(super) struct Reader<'a> {
 }
 
 /// Both settings, or the faults of both.
-pub(super) fn both<A, B>(one: Result<A, Faults>, other: Result<B, Faults>) -> Result<(A, B), Exit> {
+pub(super) fn both<A, B>(one: Result<A, Faults>, other: Result<B, Faults>) -> Result<(A, B), Faults> {
     match (one, other) {
         (Ok(one), Ok(other)) => Ok((one, other)),
-        (one, other) => {
-            let mut all = one.err().unwrap_or_default();
-            let other = other.err().unwrap_or_default();
-            all.faults.extend(other.faults);
-            Err(Exit::Faults { faults: all.faults, command_line: all.command_line || other.command_line })
-        }
+        (one, other) => Err(one.err().unwrap_or_default().and(other.err().unwrap_or_default())),
+    }
+}
+
+// === impl Faults ===
+
+impl Faults {
+    /// Faults of what was read from files, not of flags.
+    pub(super) fn of_files(faults: Vec<Fault>) -> Self {
+        Self { faults, command_line: false }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    fn and(mut self, other: Self) -> Self {
+        self.faults.extend(other.faults);
+        Self { command_line: self.command_line || other.command_line, ..self }
+    }
+}
+
+impl From<Faults> for Exit {
+    fn from(Faults { faults, command_line }: Faults) -> Self {
+        Self::Faults { faults, command_line }
     }
 }
 
@@ -106,7 +125,7 @@ impl Reader<'_> {
         self.faults.command_line = true;
     }
 
-    fn fault(&mut self, id: &str, what: String, mend: &str) {
+    pub(super) fn fault(&mut self, id: &str, what: String, mend: &str) {
         let from_variable = self.matches.value_source(id) == Some(ValueSource::EnvVariable);
         let place = if from_variable { variable(id) } else { flag(id) };
         self.faults.command_line |= !from_variable;

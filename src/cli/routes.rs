@@ -1,14 +1,19 @@
 //! `routes`: which RPC is which REST request.
 
-use super::Exit;
+use clap::ArgMatches;
+
+use super::{Exit, reader::Faults, source::SourceSettings};
 use crate::contract::{Binding, Body, Contract, Method};
 
 /// Show which REST request each RPC is
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+pub(super) struct Args {
+    #[command(flatten)]
+    source: SourceSettings,
+}
 
-pub(super) fn run(_: &Args) -> Exit {
-    super::print(&table(&Contract::embedded()))
+pub(super) fn run(args: &Args, matches: &ArgMatches) -> Result<Exit, Faults> {
+    Ok(super::print(&table(&args.source.contract(matches)?)))
 }
 
 fn table(contract: &Contract) -> String {

@@ -5,7 +5,13 @@ use std::{future::Future, io};
 use clap::ArgMatches;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Exit, logs::LogSettings, settings::ServeSettings};
+use super::{
+    Exit,
+    logs::LogSettings,
+    reader::{self, Faults},
+    settings::ServeSettings,
+    source::SourceSettings,
+};
 use crate::{
     app::{App, StartError, Stopped},
     config::Config,
@@ -17,6 +23,8 @@ use crate::{
 pub(super) struct Args {
     #[command(flatten)]
     settings: ServeSettings,
+    #[command(flatten)]
+    source: SourceSettings,
     #[command(flatten)]
     logs: LogSettings,
 }
@@ -33,22 +41,22 @@ struct StopSignal {
     interrupt: Signal,
 }
 
-pub(super) fn run(args: &Args, matches: &ArgMatches, unknown: &[String]) -> Exit {
-    let (config, logs) = match super::reader::both(args.settings.config(matches), args.logs.resolve(matches))
-    {
-        Ok(settings) => settings,
-        Err(exit) => return exit,
-    };
+pub(super) fn run(args: &Args, matches: &ArgMatches, unknown: &[String]) -> Result<Exit, Faults> {
+    let settings = reader::both(args.settings.config(matches), args.logs.resolve(matches));
+    let ((config, logs), contract) = reader::both(settings, args.source.contract(matches))?;
     logs.init();
     for name in unknown {
         tracing::warn!("{name} is not a setting, so it is ignored (serve --help lists all)");
     }
-    block_on(async {
+    for warning in contract.warnings() {
+        tracing::warn!("{}: {}", warning.place, warning.what);
+    }
+    Ok(block_on(async {
         let signals = Signals::listen()?;
-        let app = bind(config).await?;
+        let app = bind(config, contract).await?;
         tracing::info!("listening on {}", app.local_addr());
         Ok(serve(app, signals).await)
-    })
+    }))
 }
 
 /// Runs one command's future on a runtime of its own.
@@ -59,8 +67,8 @@ pub(super) fn block_on(command: impl Future<Output = Result<Exit, Exit>>) -> Exi
     }
 }
 
-pub(super) async fn bind(config: Config) -> Result<App, Exit> {
-    App::bind(config, Contract::embedded()).await.map_err(|error| match error {
+pub(super) async fn bind(config: Config, contract: Contract) -> Result<App, Exit> {
+    App::bind(config, contract).await.map_err(|error| match error {
         StartError::Faults(faults) => Exit::config(faults),
         StartError::Bind(..) => Exit::Failed(error.to_string()),
     })

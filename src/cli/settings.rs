@@ -13,7 +13,10 @@ use clap::ArgMatches;
 use http::{HeaderValue, uri::PathAndQuery};
 
 use super::reader::{Faults, Reader, TIME};
-use crate::config::{Config, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig};
+use crate::{
+    config::{Config, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig},
+    transcode::{Strictness, Tolerance},
+};
 
 /// The port where nothing else is said.
 const DEFAULT_PORT: u16 = 50051;
@@ -73,6 +76,16 @@ pub(super) struct ServeSettings {
         help_heading = "Upstream"
     )]
     max_response_bytes: String,
+    /// What to refuse in an answer instead of tolerating and counting it (names, proto-json, all)
+    #[arg(
+        long,
+        env = "BRIDGE_STRICT_JSON",
+        value_name = "NAMES",
+        value_delimiter = ',',
+        num_args = 1..,
+        help_heading = "Upstream"
+    )]
+    strict_json: Vec<String>,
 
     /// The deadline of a call whose caller names none
     #[arg(
@@ -239,6 +252,7 @@ impl ServeSettings {
         let timeout = read.time("upstream_timeout", &self.upstream_timeout);
         let pool_idle_timeout = read.time("pool_idle_timeout", &self.pool_idle_timeout);
         let max_response_bytes = read.size("max_response_bytes", &self.max_response_bytes);
+        let strict = self.strict(read);
         Some(UpstreamConfig {
             host,
             forwarded_proto: proto,
@@ -246,8 +260,24 @@ impl ServeSettings {
             timeout: timeout?,
             pool_idle_timeout: pool_idle_timeout?,
             max_response_bytes: max_response_bytes?,
+            strict: strict?,
             ..UpstreamConfig::new(url?)
         })
+    }
+
+    fn strict(&self, read: &mut Reader<'_>) -> Option<Strictness> {
+        let names = Tolerance::ALL.map(Tolerance::name).join(", ");
+        let mend = format!("write proto-json, all, or some of {names}");
+        let mut strict = Some(Strictness::default());
+        for name in &self.strict_json {
+            let more = read.value("strict_json", name, &mend, |name| match name {
+                "proto-json" => Some(Strictness::PROTO_JSON),
+                "all" => Some(Strictness::ALL),
+                name => Tolerance::named(name).map(|tolerance| Strictness::default().with(tolerance)),
+            });
+            strict = strict.zip(more).map(|(strict, more)| strict.and(more));
+        }
+        strict
     }
 
     fn inbound(&self, read: &mut Reader<'_>) -> Option<InboundConfig> {

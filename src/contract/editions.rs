@@ -78,11 +78,21 @@ fn lower_message(
     features: Features,
     implicit: &mut HashSet<String>,
 ) {
-    let features = features.with(message);
+    let mut features = features.with(message);
     let name = [parent, &text(message, "name")].join(".");
     let name = name.trim_start_matches('.').to_owned();
+    // Maps, and what is in them, stand behind their lengths whatever the features say.
+    features.delimited &= !is_map_entry(message);
+    let mut entries = Vec::new();
+    each(message, "nested_type", |nested| {
+        if is_map_entry(nested) {
+            entries.push(format!(".{name}.{}", text(nested, "name")));
+        }
+    });
     each(message, "field", |field| {
         let full_name = format!("{name}.{}", text(field, "name"));
+        let is_map = entries.contains(&text(field, "type_name"));
+        let features = Features { delimited: features.delimited && !is_map, ..features };
         lower_field(field, Some((full_name, &mut *implicit)), features);
     });
     each(message, "extension", |field| lower_field(field, None, features));
@@ -112,6 +122,12 @@ fn lower_field(
         (Presence::Implicit, Some((name, implicit))) if singular => drop(implicit.insert(name)),
         _ => {}
     }
+}
+
+fn is_map_entry(message: &DynamicMessage) -> bool {
+    let options = message.get_field_by_name("options");
+    let options = options.as_ref().and_then(|options| options.as_message());
+    options.and_then(|options| options.get_field_by_name("map_entry")?.as_bool()).unwrap_or_default()
 }
 
 fn set_packed(field: &mut DynamicMessage, packed: bool) {

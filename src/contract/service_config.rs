@@ -179,5 +179,6 @@ fn line_column_offset(text: &str, line: u64, column: u64) -> usize {
 
 /// Without the white space at the end, so that what follows does not belong to it.
 fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
-    range.start..range.start + text[range.clone()].trim_end().len()
+    let start = range.start;
+    start..start + text[range].trim_end().len()
 }

@@ -143,6 +143,7 @@ macro_rules! write_at {
                 map_us = record.map.map(micros),
                 wait_us = record.wait.map(micros),
                 transcode_us = record.transcode.map(micros),
+                tolerated = (!record.tolerated.is_empty()).then(|| record.tolerated.to_string()),
                 user_agent = self.user_agent,
                 error = record.failure.as_ref().map(|failure| failure.message.as_str()),
                 detail = record.failure.as_ref().and_then(|failure| failure.detail.as_deref()),

@@ -1,0 +1,73 @@
+//! The flags that say which contract, which every command has that reads one.
+
+use std::path::PathBuf;
+
+use clap::ArgMatches;
+
+use super::reader::{Faults, Reader};
+use crate::contract::{Contract, RestStyle, Source};
+
+/// The settings of the contract.
+#[derive(Debug, clap::Args)]
+pub(super) struct SourceSettings {
+    /// .proto files whose methods carry google.api.http, or folders of them [default: the embedded shop.v1]
+    #[arg(long, env = "BRIDGE_PROTO", value_name = "PATH", value_delimiter = ',', num_args = 1.., help_heading = "Contract")]
+    proto: Vec<PathBuf>,
+    /// Folders that imports are counted from [default: as the packages of the files say]
+    #[arg(long, env = "BRIDGE_INCLUDE", value_name = "DIR", value_delimiter = ',', num_args = 1.., help_heading = "Contract")]
+    include: Vec<PathBuf>,
+    /// A FileDescriptorSet with all its imports, in place of --proto
+    #[arg(long, env = "BRIDGE_DESCRIPTOR_SET", value_name = "FILE", help_heading = "Contract")]
+    descriptor_set: Option<PathBuf>,
+    /// The YAML of a google.api.Service, whose http.rules override the annotations
+    #[arg(long, env = "BRIDGE_SERVICE_CONFIG", value_name = "FILE", help_heading = "Contract")]
+    service_config: Option<PathBuf>,
+    /// Full names of the services to serve [default: all that have an HTTP rule]
+    #[arg(long, env = "BRIDGE_SERVICE", value_name = "NAME", value_delimiter = ',', num_args = 1.., help_heading = "Contract")]
+    service: Vec<String>,
+    /// How the API reads names and lists (rails: tags[]=a, filter[brand]=x; google: tags=a, filter.brand=x, lowerCamelCase)
+    #[arg(
+        long,
+        env = "BRIDGE_REST_STYLE",
+        value_name = "STYLE",
+        default_value = "rails",
+        help_heading = "Contract"
+    )]
+    rest_style: String,
+}
+
+// === impl SourceSettings ===
+
+impl SourceSettings {
+    /// The contract that the settings name.
+    pub(super) fn contract(&self, matches: &ArgMatches) -> Result<Contract, Faults> {
+        self.resolve(matches)?.read().map_err(Faults::of_files)
+    }
+
+    /// The typed settings.
+    fn resolve(&self, matches: &ArgMatches) -> Result<Source, Faults> {
+        let mut read = Reader { matches, faults: Faults::default() };
+        if self.descriptor_set.is_some() && !self.proto.is_empty() {
+            read.fault("descriptor_set", "stands beside --proto".to_owned(), "give one of the two");
+        }
+        if !self.include.is_empty() && self.proto.is_empty() {
+            read.fault("include", "stands without --proto".to_owned(), "give the .proto files as --proto");
+        }
+        let style = read.value("rest_style", &self.rest_style, "write rails or google", |text| match text {
+            "rails" => Some(RestStyle::Rails),
+            "google" => Some(RestStyle::Google),
+            _ => None,
+        });
+        match style {
+            Some(style) if read.faults.is_empty() => Ok(Source {
+                protos: self.proto.clone(),
+                includes: self.include.clone(),
+                descriptor_set: self.descriptor_set.clone(),
+                service_config: self.service_config.clone(),
+                services: self.service.clone(),
+                style,
+            }),
+            _ => Err(read.faults),
+        }
+    }
+}
