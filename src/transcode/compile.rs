@@ -7,7 +7,10 @@ use prost_reflect::{
     Value,
 };
 
-use super::plan::{EnumPlan, FieldPlan, Kind, MessageId, MessagePlan, Scalar, Schema, Shape, WellKnown};
+use super::{
+    json::Key,
+    plan::{EnumPlan, FieldPlan, Kind, MessageId, MessagePlan, Scalar, Schema, Shape, WellKnown},
+};
 use crate::contract::Contract;
 
 /// Compiles messages into a [`Schema`].
@@ -89,8 +92,7 @@ impl<'a> Compiler<'a> {
             .collect();
         names.sort_unstable();
         names.dedup();
-        let words = (fields.len() + descriptor.oneofs().len()).div_ceil(64);
-        self.schema.messages[id.0] = MessagePlan { fields, names, words };
+        self.schema.messages[id.0] = MessagePlan::new(fields, names, descriptor.oneofs().len());
         id
     }
 
@@ -107,7 +109,7 @@ impl<'a> Compiler<'a> {
         FieldPlan {
             name: field.name().to_owned(),
             json_name: field.json_name().to_owned(),
-            keys: [quoted(field.json_name()), quoted(field.name())],
+            keys: [Key::new(field.json_name()), Key::new(field.name())],
             number: field.number(),
             kind: self.kind(&field.kind(), field.is_group()),
             shape,
@@ -124,7 +126,7 @@ impl<'a> Compiler<'a> {
         FieldPlan {
             name: extension.json_name().to_owned(),
             json_name: extension.json_name().to_owned(),
-            keys: [quoted(extension.json_name()), quoted(extension.json_name())],
+            keys: [Key::new(extension.json_name()), Key::new(extension.json_name())],
             number: extension.number(),
             kind: self.kind(&extension.kind(), extension.is_group()),
             shape,
@@ -150,10 +152,6 @@ impl<'a> Compiler<'a> {
         let behaviors = options.get_extension(extension);
         behaviors.as_list().is_some_and(|list| list.contains(&Value::EnumNumber(REQUIRED)))
     }
-}
-
-fn quoted(name: &str) -> Box<[u8]> {
-    format!("\"{name}\"").into_bytes().into()
 }
 
 // === impl Scalar ===

@@ -28,6 +28,18 @@ pub(super) struct Mark {
     depth: usize,
 }
 
+/// A key in its quotes, ready to be compared.
+#[derive(Debug, Clone)]
+pub(super) struct Key {
+    quoted: Box<[u8]>,
+    /// The first eight bytes, or all and zeros.
+    head: u64,
+    /// What counts of them.
+    mask: u64,
+    /// The last eight bytes of more.
+    tail: Option<u64>,
+}
+
 /// What kind of value comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
@@ -54,7 +66,8 @@ pub(super) struct SyntaxError {
     pub(super) what: String,
 }
 
-type Result<T> = std::result::Result<T, SyntaxError>;
+/// Boxed, so that the result of reading stays small.
+type Result<T> = std::result::Result<T, Box<SyntaxError>>;
 
 // === impl Next ===
 
@@ -72,6 +85,43 @@ impl Next {
     }
 }
 
+// === impl SyntaxError ===
+
+impl SyntaxError {
+    #[cold]
+    fn at(offset: usize, what: impl Into<String>) -> Box<Self> {
+        Box::new(Self { offset, what: what.into() })
+    }
+}
+
+// === impl Key ===
+
+impl Key {
+    /// A name that is written without escapes.
+    pub(super) fn new(name: &str) -> Self {
+        let quoted: Box<[u8]> = format!("\"{name}\"").into_bytes().into();
+        let mut head = [0; 8];
+        let length = quoted.len().min(8);
+        head[..length].copy_from_slice(&quoted[..length]);
+        let mask = u64::MAX >> (64 - 8 * length);
+        let tail = quoted.last_chunk().filter(|_| quoted.len() > 8).map(|tail| u64::from_le_bytes(*tail));
+        Self { head: u64::from_le_bytes(head), mask, tail, quoted }
+    }
+
+    /// Whether the text begins with it: up to sixteen bytes are compared as two numbers.
+    #[inline]
+    fn begins(&self, text: &[u8]) -> bool {
+        let Some(head) = text.first_chunk() else { return text.starts_with(&self.quoted) };
+        if u64::from_le_bytes(*head) & self.mask != self.head {
+            return false;
+        }
+        let Some(tail) = self.tail else { return true };
+        let Some(begin) = text.get(..self.quoted.len()) else { return false };
+        begin.last_chunk().is_some_and(|last| u64::from_le_bytes(*last) == tail)
+            && (begin.len() <= 16 || *begin == *self.quoted)
+    }
+}
+
 // === impl Parser ===
 
 impl<'a> Parser<'a> {
@@ -80,10 +130,8 @@ impl<'a> Parser<'a> {
     /// # Errors
     /// The text is not UTF-8.
     pub(super) fn new(bytes: &'a [u8]) -> Result<Self> {
-        let text = simdutf8::compat::from_utf8(bytes).map_err(|error| SyntaxError {
-            offset: error.valid_up_to(),
-            what: "the text is not UTF-8".to_owned(),
-        })?;
+        let text = simdutf8::compat::from_utf8(bytes)
+            .map_err(|error| SyntaxError::at(error.valid_up_to(), "the text is not UTF-8"))?;
         let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         Ok(Self { text, at, depth: 0 })
     }
@@ -137,13 +185,13 @@ impl<'a> Parser<'a> {
         self.next_item(first, b'}', "\",\" or \"}\"")
     }
 
-    /// Whether the key that comes is written exactly like `quoted`; it is then read, with its colon.
+    /// Whether the key that comes is written exactly like `key`; it is then read, with its colon.
     #[inline]
-    pub(super) fn eat_key(&mut self, quoted: &[u8]) -> Result<bool> {
-        if !self.text.as_bytes()[self.at..].starts_with(quoted) {
+    pub(super) fn eat_key(&mut self, key: &Key) -> Result<bool> {
+        if !key.begins(&self.text.as_bytes()[self.at..]) {
             return Ok(false);
         }
-        self.at += quoted.len();
+        self.at += key.quoted.len();
         self.colon()?;
         Ok(true)
     }
@@ -179,6 +227,21 @@ impl<'a> Parser<'a> {
         self.rest_of_string(&mut text)?;
         // What an escape stands for is checked while it is read.
         String::from_utf8(text).map(Cow::Owned).map_err(|_| self.error("half of a surrogate pair"))
+    }
+
+    /// Reads a string that has no escapes; `None` leaves what comes unread.
+    #[inline]
+    pub(super) fn plain_string(&mut self) -> Option<&'a str> {
+        if self.byte() != Some(b'"') {
+            return None;
+        }
+        let start = self.at + 1;
+        let end = end_of_run(self.text.as_bytes(), start);
+        if self.text.as_bytes().get(end) != Some(&b'"') {
+            return None;
+        }
+        self.at = end + 1;
+        Some(&self.text[start..end])
     }
 
     /// Reads the opening quote and the text up to the first escape; if [`Self::eat_quote`] says that there is
@@ -235,6 +298,19 @@ impl<'a> Parser<'a> {
         }
         let exact = !has_exponent && count <= Number::MAX_EXACT_DIGITS;
         Ok(Number { text: &self.text[start..self.at], negative, mantissa, decimals, exact })
+    }
+
+    /// Reads a string that spells a number and nothing else; `None` leaves it unread.
+    #[inline]
+    pub(super) fn quoted_number(&mut self) -> Option<Number<'a>> {
+        let start = self.at;
+        let number = if self.eat(b'"') && matches!(self.byte(), Some(b'-' | b'0'..=b'9')) {
+            self.number().ok().filter(|_| self.byte() == Some(b'"'))
+        } else {
+            None
+        };
+        self.at = if number.is_some() { self.at + 1 } else { start };
+        number
     }
 
     /// Reads `true` or `false`.
@@ -373,13 +449,13 @@ impl<'a> Parser<'a> {
             0xd800..=0xdbff if self.eat(b'\\') && self.eat(b'u') => {
                 let low = self.hex4()?;
                 if !(0xdc00..=0xdfff).contains(&low) {
-                    return Err(SyntaxError { offset: start, what: LONE.to_owned() });
+                    return Err(SyntaxError::at(start, LONE));
                 }
                 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00)
             }
             code => code,
         };
-        char::from_u32(code).ok_or_else(|| SyntaxError { offset: start, what: LONE.to_owned() })
+        char::from_u32(code).ok_or_else(|| SyntaxError::at(start, LONE))
     }
 
     fn hex4(&mut self) -> Result<u32> {
@@ -438,7 +514,7 @@ impl<'a> Parser<'a> {
     }
 
     #[cold]
-    fn unexpected(&self, expected: &str) -> SyntaxError {
+    fn unexpected(&self, expected: &str) -> Box<SyntaxError> {
         let found = self.text.get(self.at..).and_then(|rest| rest.chars().next());
         match found {
             Some(found) => self.error(format!("expected {expected}, found {:?}", found.to_string())),
@@ -447,8 +523,8 @@ impl<'a> Parser<'a> {
     }
 
     #[cold]
-    fn error(&self, what: impl Into<String>) -> SyntaxError {
-        SyntaxError { offset: self.at, what: what.into() }
+    fn error(&self, what: impl Into<String>) -> Box<SyntaxError> {
+        SyntaxError::at(self.at, what)
     }
 }
 
@@ -507,12 +583,9 @@ mod tests {
             ("<html>", 0, "expected a value, found \"<\""),
             ("1 x", 2, "expected the end, found \"x\""),
         ] {
-            assert_eq!(check(text.as_bytes()), Err(SyntaxError { offset, what: what.to_owned() }), "{text}");
+            assert_eq!(check(text.as_bytes()), Err(SyntaxError::at(offset, what)), "{text}");
         }
-        assert_eq!(
-            check(b"\"\xff\""),
-            Err(SyntaxError { offset: 1, what: "the text is not UTF-8".to_owned() })
-        );
+        assert_eq!(check(b"\"\xff\""), Err(SyntaxError::at(1, "the text is not UTF-8")));
     }
 
     #[test]

@@ -126,9 +126,9 @@ impl Complaint {
     }
 }
 
-impl From<SyntaxError> for Box<Complaint> {
+impl From<Box<SyntaxError>> for Box<Complaint> {
     #[cold]
-    fn from(error: SyntaxError) -> Self {
+    fn from(error: Box<SyntaxError>) -> Self {
         Box::new(Complaint { syntax: true, ..*Complaint::new(error.offset, error.what) })
     }
 }

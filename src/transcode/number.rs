@@ -40,8 +40,14 @@ impl<'a> Number<'a> {
         self.decimals == 0 && (self.exact || !self.text.contains(['e', 'E']))
     }
 
-    /// The integer that it is; `None` if it is none.
+    /// The integer that it is, where that is plain to see and not too large.
     #[inline]
+    pub(super) fn small_integer(&self) -> Option<i64> {
+        let value = i64::try_from(self.mantissa).ok().filter(|_| self.exact && self.decimals == 0)?;
+        Some(if self.negative { -value } else { value })
+    }
+
+    /// The integer that it is; `None` if it is none.
     pub(super) fn integer(&self) -> Option<i128> {
         if self.exact && self.decimals == 0 {
             let value = i128::from(self.mantissa);

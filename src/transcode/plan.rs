@@ -4,8 +4,12 @@
 //! [`MessagePlan`] per message type that the contract reaches, and messages name each other by index, so
 //! that recursive types are no special case.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicU16, Ordering},
+};
 
+use super::json::Key;
 use crate::contract::RestStyle;
 
 /// Every message that the contract reaches.
@@ -29,6 +33,9 @@ pub(super) struct MessagePlan {
     pub(super) names: Vec<(Box<str>, usize)>,
     /// How many words of 64 bits it takes to mark every field and every `oneof`.
     pub(super) words: usize,
+    /// The slot of the field that came next the last time, by the slot before it plus one. It is a guess that saves
+    /// looking up names: answers mostly have their fields in one order.
+    successors: Box<[AtomicU16]>,
 }
 
 /// A field of a message.
@@ -38,8 +45,8 @@ pub(super) struct FieldPlan {
     pub(super) name: String,
     /// The name in ProtoJSON.
     pub(super) json_name: String,
-    /// Both names in quotes, as a key is mostly written.
-    pub(super) keys: [Box<[u8]>; 2],
+    /// Both names, as a key is mostly written.
+    pub(super) keys: [Key; 2],
     /// The number on the wire.
     pub(super) number: u32,
     /// The type of one value.
@@ -186,6 +193,26 @@ impl FieldPlan {
 // === impl MessagePlan ===
 
 impl MessagePlan {
+    pub(super) fn new(fields: Vec<FieldPlan>, names: Vec<(Box<str>, usize)>, oneofs: usize) -> Self {
+        let words = (fields.len() + oneofs).div_ceil(64);
+        let successors = (0..=fields.len()).map(|slot| AtomicU16::new(u16::try_from(slot).unwrap_or(0)));
+        Self { successors: successors.collect(), fields, names, words }
+    }
+
+    /// The field that will come next after the one in the slot `place - 1`, if the answer is like the last one.
+    #[inline]
+    pub(super) fn expected(&self, place: usize) -> Option<(usize, &FieldPlan)> {
+        let slot = usize::from(self.successors[place].load(Ordering::Relaxed));
+        self.fields.get(slot).map(|field| (slot, field))
+    }
+
+    /// Remembers which field came.
+    pub(super) fn came(&self, place: usize, slot: usize) {
+        if let Ok(slot) = u16::try_from(slot) {
+            self.successors[place].store(slot, Ordering::Relaxed);
+        }
+    }
+
     /// The slot of the field that JSON calls `name`, by its proto name or its JSON name.
     pub(super) fn slot_named(&self, name: &str) -> Option<usize> {
         let at = self.names.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;

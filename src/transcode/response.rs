@@ -154,18 +154,19 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
         let start = out.len();
         let open = Open { marks: self.marks.len(), repeats: self.repeats.len() };
         self.marks.resize(open.marks + plan.words, 0);
-        let mut predicted = 0;
+        let mut place = 0;
         let mut first = true;
         while self.parser.next_member(&mut first)? {
-            if let Some((slot, name)) = self.predicted_key(plan, predicted)? {
-                predicted = slot + 1;
+            if let Some((slot, name)) = self.expected_key(plan, place)? {
+                place = slot + 1;
                 self.member(plan, slot, name, open, out)?;
                 continue;
             }
             let key = self.parser.key()?;
             match plan.slot_named(&key) {
                 Some(slot) => {
-                    predicted = slot + 1;
+                    plan.came(place, slot);
+                    place = slot + 1;
                     self.member(plan, slot, &key, open, out)?;
                 }
                 None if in_any && key == "@type" => self.parser.skip()?,
@@ -183,10 +184,10 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
         Ok(())
     }
 
-    /// Serializers write the fields of a type in one order, and contracts mostly have them in that order too.
+    /// Serializers write the fields of a type in one order, so the next key is mostly the one that came before.
     #[inline]
-    fn predicted_key<'p>(&mut self, plan: &'p MessagePlan, slot: usize) -> Result<Option<(usize, &'p str)>> {
-        let Some(field) = plan.fields.get(slot) else { return Ok(None) };
+    fn expected_key<'p>(&mut self, plan: &'p MessagePlan, place: usize) -> Result<Option<(usize, &'p str)>> {
+        let Some((slot, field)) = plan.expected(place) else { return Ok(None) };
         if self.parser.eat_key(&field.keys[0])? {
             return Ok(Some((slot, &field.json_name)));
         }
@@ -201,6 +202,7 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
     }
 
     /// Appends a field of an object.
+    #[inline]
     fn member(
         &mut self,
         plan: &MessagePlan,
@@ -210,6 +212,19 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
         out: &mut Vec<u8>,
     ) -> Result<()> {
         let field = &plan.fields[slot];
+        if let (Kind::Scalar(Scalar::String), Shape::Single { explicit }, None) =
+            (&field.kind, field.shape, field.oneof)
+            && !self.is_marked(open, slot)
+            && let Some(text) = self.parser.plain_string()
+        {
+            // Nothing can be wrong with a text, and texts are most of what APIs answer.
+            self.mark(open, slot);
+            if explicit || !text.is_empty() {
+                wire::put_tag(field.number, Type::Bytes, out);
+                wire::put_bytes(text.as_bytes(), out);
+            }
+            return Ok(());
+        }
         self.guarded(name, out, |decoder, out| {
             if decoder.mark(open, slot) {
                 decoder.tolerate(Tolerance::DuplicateKey)?;
@@ -222,6 +237,11 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
             }
             decoder.field(field, out)
         })
+    }
+
+    #[inline]
+    fn is_marked(&self, open: Open, index: usize) -> bool {
+        self.marks[open.marks + index / 64] & 1 << (index % 64) != 0
     }
 
     /// Sets a mark, and tells whether it was set.
@@ -243,13 +263,14 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
 
     fn note_missing(&mut self, plan: &MessagePlan, open: Open) {
         for (slot, field) in plan.fields.iter().enumerate() {
-            if self.marks[open.marks + slot / 64] & 1 << (slot % 64) == 0 && field.oneof.is_none() {
+            if !self.is_marked(open, slot) && field.oneof.is_none() {
                 self.survey.missing(&field.name, self.parser.offset());
             }
         }
     }
 
     /// Appends all values of a field; `null` is none.
+    #[inline]
     fn field(&mut self, field: &FieldPlan, out: &mut Vec<u8>) -> Result<()> {
         if self.parser.peek()? == Next::Null && !(field.kind.takes_null() && field.shape.is_single()) {
             return Ok(self.parser.null()?);
@@ -265,6 +286,7 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
     }
 
     /// Appends one value with its tag. Where a default value is the same as none, it is left out.
+    #[inline]
     fn single(&mut self, field: &FieldPlan, explicit: bool, out: &mut Vec<u8>) -> Result<()> {
         let start = out.len();
         wire::put_tag(field.number, field.kind.wire_type(), out);
@@ -379,6 +401,7 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
     }
 
     /// Reads one value that `step` leads to. In a survey, one that does not fit is noted and skipped.
+    #[inline]
     pub(super) fn guarded<'s>(
         &mut self,
         step: impl Into<Step<'s>>,

@@ -60,18 +60,26 @@ impl<const SURVEY: bool> Decoder<'_, SURVEY> {
 
     /// A number in quotes, which is how 64 bits are written, and a tolerance for others.
     fn quoted_number(&mut self, scalar: Scalar, out: &mut Vec<u8>) -> Result<()> {
+        if let Some(number) = self.parser.quoted_number() {
+            return self.put_quoted(scalar, &number, out);
+        }
         let text = self.parser.string()?;
         if scalar.is_float() && is_float_word(&text) {
             return put_float_word(scalar, &text, out).ok_or_else(|| self.not_a_number(scalar, &text));
         }
+        // Escapes may spell a number too.
         let Some(number) = Number::spelled(&text) else { return Err(self.not_a_number(scalar, &text)) };
+        self.put_quoted(scalar, &number, out)
+    }
+
+    fn put_quoted(&mut self, scalar: Scalar, number: &Number<'_>, out: &mut Vec<u8>) -> Result<()> {
         if !scalar.is_long() {
             self.tolerate(Tolerance::QuotedNumber)?;
         }
         if !scalar.is_float() && !number.is_plain_integer() {
             self.tolerate(Tolerance::IntegralFloat)?;
         }
-        self.put_number(scalar, &number, "a string", out)
+        self.put_number(scalar, number, "a string", out)
     }
 
     #[cold]
@@ -93,16 +101,20 @@ impl<const SURVEY: bool> Decoder<'_, SURVEY> {
         if scalar.is_float() {
             return put_float(scalar, number, out).ok_or_else(wrong);
         }
-        let value = number.integer().filter(|value| scalar.range().contains(value)).ok_or_else(wrong)?;
+        // The sixty-four bits that the value is in two's complement.
+        let bits = number.small_integer().filter(|value| scalar.small_range().contains(value));
+        let bits = bits.map(|value| value as u64).or_else(|| {
+            number.integer().filter(|value| scalar.range().contains(value)).map(|value| value as u64)
+        });
+        let bits = bits.ok_or_else(wrong)?;
         match scalar {
-            Scalar::Int32 | Scalar::Int64 => wire::put_varint(value as i64 as u64, out),
-            Scalar::Uint32 | Scalar::Uint64 => wire::put_varint(value as u64, out),
+            Scalar::Int32 | Scalar::Int64 | Scalar::Uint32 | Scalar::Uint64 => wire::put_varint(bits, out),
             Scalar::Sint32 | Scalar::Sint64 => {
-                let value = value as i64;
+                let value = bits as i64;
                 wire::put_varint(((value << 1) ^ (value >> 63)) as u64, out);
             }
-            Scalar::Fixed32 | Scalar::Sfixed32 => out.extend_from_slice(&(value as u32).to_le_bytes()),
-            _ => out.extend_from_slice(&(value as u64).to_le_bytes()),
+            Scalar::Fixed32 | Scalar::Sfixed32 => out.extend_from_slice(&(bits as u32).to_le_bytes()),
+            _ => out.extend_from_slice(&bits.to_le_bytes()),
         }
         Ok(())
     }
@@ -282,6 +294,17 @@ impl Scalar {
             Self::Uint32 | Self::Fixed32 => 0..=i128::from(u32::MAX),
             Self::Uint64 | Self::Fixed64 => 0..=i128::from(u64::MAX),
             _ => i128::from(i64::MIN)..=i128::from(i64::MAX),
+        }
+    }
+
+    /// The part of its range that 64 bits with a sign hold.
+    #[inline]
+    fn small_range(self) -> std::ops::RangeInclusive<i64> {
+        match self {
+            Self::Int32 | Self::Sint32 | Self::Sfixed32 => i64::from(i32::MIN)..=i64::from(i32::MAX),
+            Self::Uint32 | Self::Fixed32 => 0..=i64::from(u32::MAX),
+            Self::Uint64 | Self::Fixed64 => 0..=i64::MAX,
+            _ => i64::MIN..=i64::MAX,
         }
     }
 

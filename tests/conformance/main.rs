@@ -4,7 +4,7 @@
 //! again as its testee, which answers with what the transcoder of the bridge makes of each message.
 
 // A test, though it is not run by the harness that clippy knows tests by.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods)]
 
 mod testee;
 

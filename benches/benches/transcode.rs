@@ -1,0 +1,32 @@
+//! JSON answers to protobuf: the bridge beside generated serde code and beside dynamic messages, in one run.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use grpc_rest_bridge_benches::{
+    Subject, answers, generated,
+    generated::{shop::ListProductsResponse, wide::Wide},
+};
+
+fn compare(c: &mut Criterion, name: &str, json: &[u8], subject: &Subject, generated: fn(&[u8]) -> Vec<u8>) {
+    // A rival that makes something else is no rival.
+    let length = subject.bridge(json).len();
+    assert_eq!((generated(json).len(), subject.dynamic(json).len()), (length, length), "{name}");
+    let mut group = c.benchmark_group("answer");
+    group.throughput(Throughput::Bytes(json.len() as u64));
+    group.bench_function(BenchmarkId::new("bridge", name), |b| b.iter(|| subject.bridge(black_box(json))));
+    group.bench_function(BenchmarkId::new("generated", name), |b| b.iter(|| generated(black_box(json))));
+    group.bench_function(BenchmarkId::new("dynamic", name), |b| b.iter(|| subject.dynamic(black_box(json))));
+    group.finish();
+}
+
+fn answers(c: &mut Criterion) {
+    let list = Subject::named("ListProducts");
+    for (name, bytes) in [("1 KB", 1000), ("75 KB", 75_000), ("2 MB", 2_000_000)] {
+        compare(c, name, &answers::products(bytes), &list, generated::<ListProductsResponse>);
+    }
+    compare(c, "wide", &answers::wide(), &Subject::named("GetWide"), generated::<Wide>);
+}
+
+criterion_group!(benches, answers);
+criterion_main!(benches);
