@@ -78,6 +78,19 @@ impl Contract {
         Self::check(&Input { descriptor_set, texts, config, services: &[] })
     }
 
+    /// The same, with the rules of a service configuration; `file` is what faults call it.
+    ///
+    /// # Errors
+    /// Every fault of the configuration, or of the HTTP rules.
+    pub fn load_configured(
+        descriptor_set: Bytes,
+        file: &str,
+        service_config: &str,
+    ) -> Result<Self, Vec<Fault>> {
+        let config = ServiceConfig::read(file, service_config)?;
+        Self::check(&Input { descriptor_set, texts: Texts::default(), config, services: &[] })
+    }
+
     fn check(input: &Input<'_>) -> Result<Self, Vec<Fault>> {
         load::load(input)
     }
