@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, header};
+use http::{HeaderMap, Request, Response, header};
 use prost_reflect::{Kind, MessageDescriptor};
 use tonic::{
     Code, Status,
@@ -29,7 +29,7 @@ use crate::{
     config::InboundConfig,
     contract::{Body, Contract},
     error::{Answer, Error},
-    transcode::{Decoded, Encoded, HttpAnswer, RequestError, Strictness, Transcoder},
+    transcode::{Decoded, Encoded, HttpAnswer, Mismatch, RequestError, Strictness, Survey, Transcoder},
     upstream::Upstream,
 };
 
@@ -75,6 +75,57 @@ impl Bridge {
         Self { inner: Arc::new(Inner { contract, transcoder, methods, upstream, config }) }
     }
 
+    /// The REST request that a call of a method would send; nothing is sent.
+    ///
+    /// # Errors
+    /// What the caller would get instead.
+    pub fn request_of(&self, method: usize, message: &[u8]) -> Result<Encoded, Status> {
+        let call = self.inner.call_of(method);
+        self.inner.encode(method, message, &call).map_err(|error| call.fail(&error))
+    }
+
+    /// The response message that a call would get from this answer of the API.
+    ///
+    /// # Errors
+    /// What the caller would get instead.
+    pub fn message_of(
+        &self,
+        method: usize,
+        encoded: &Encoded,
+        answer: &Response<Bytes>,
+    ) -> Result<Decoded, Status> {
+        let call = self.inner.call_of(method);
+        call.note(|record| record.request = request_line(&encoded.request));
+        let decoded = if answer.status().is_success() {
+            self.inner.decode(method, encoded.binding, answer)
+        } else {
+            Err(self.inner.refusal(method, encoded.binding, answer, &call))
+        };
+        decoded.map_err(|error| call.fail(&error))
+    }
+
+    /// Sends a request to the API, as a call would.
+    ///
+    /// # Errors
+    /// What the caller would get instead of an answer.
+    pub async fn send(&self, method: usize, request: Request<Bytes>) -> Result<Response<Bytes>, Status> {
+        let call = self.inner.call_of(method);
+        self.inner.send(request, &call).await.map_err(|error| call.fail(&error))
+    }
+
+    /// Everything in a successful answer of the API that is not as the contract has it.
+    ///
+    /// # Errors
+    /// The answer is no JSON.
+    pub fn survey_of(
+        &self,
+        method: usize,
+        encoded: &Encoded,
+        answer: &Response<Bytes>,
+    ) -> Result<Survey, Mismatch> {
+        self.inner.transcoder.survey(method, encoded.binding, &http_answer(answer))
+    }
+
     /// What it serves.
     pub fn contract(&self) -> &Contract {
         &self.inner.contract
@@ -118,6 +169,11 @@ impl Inner {
         explained(response, &call)
     }
 
+    fn call_of(&self, method: usize) -> Call {
+        let path = self.contract.methods()[method].path();
+        Call::begin(path, &HeaderMap::new(), self.config.error_domain.clone())
+    }
+
     fn method(&self, path: &str) -> Result<usize, Error> {
         let index = *self.methods.get(path).ok_or(Error::UnknownMethod)?;
         match &self.contract.methods()[index] {
@@ -152,7 +208,7 @@ impl Inner {
         let mut encoded = self.transcoder.encode(method, message)?;
         encoded.request.headers_mut().insert(X_REQUEST_ID, call.request_id.clone());
         call.note(|record| {
-            record.request = format!("{} {}", encoded.request.method(), clip(encoded.request.uri().path()));
+            record.request = request_line(&encoded.request);
             record.map = Some(started.elapsed());
         });
         Ok(encoded)
@@ -169,11 +225,7 @@ impl Inner {
     }
 
     fn decode(&self, method: usize, binding: usize, answer: &Response<Bytes>) -> Result<Decoded, Error> {
-        let content_type = answer.headers().get(header::CONTENT_TYPE);
-        let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let decoded =
-            self.transcoder.decode(method, binding, &HttpAnswer { content_type, body: answer.body() });
-        decoded.map_err(|mismatch| {
+        self.transcoder.decode(method, binding, &http_answer(answer)).map_err(|mismatch| {
             let html = answer.body().trim_ascii_start().starts_with(b"<");
             let what = if html { "it is HTML, not JSON".to_owned() } else { mismatch.to_string() };
             Error::AnswerMismatch { what, value: mismatch.value }
@@ -211,6 +263,17 @@ impl Inner {
         }
         Error::Answer(Box::new(answer))
     }
+}
+
+fn http_answer(answer: &Response<Bytes>) -> HttpAnswer<'_> {
+    let content_type = answer.headers().get(header::CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    HttpAnswer { content_type, body: answer.body() }
+}
+
+/// The request without its query, which may hold what is nobody's business.
+fn request_line(request: &Request<Bytes>) -> String {
+    format!("{} {}", request.method(), clip(request.uri().path()))
 }
 
 /// The message that the answer wraps, such as `shop.v1.Product` in `GetProductResponse`, else the answer.

@@ -20,7 +20,7 @@
 //! `http::Response<Bytes>`.
 //!
 //! Around it: [`codec`] hands messages to the gRPC library as bytes, `cli` reads the command line into the typed [`config`], a [`fault`] is what keeps the program
-//! from starting, [`telemetry`] writes the logs, and `google` holds the generated types of HTTP rules.
+//! from starting, [`telemetry`] writes the logs, [`drift`] holds a real API against its contract, and `google` holds the generated types of HTTP rules.
 //!
 //! # Use as a library
 //!
@@ -51,6 +51,7 @@ pub mod config;
 pub mod contract;
 pub mod deadline;
 pub mod demo;
+pub mod drift;
 pub mod error;
 pub mod fault;
 mod google;

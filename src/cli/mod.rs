@@ -1,7 +1,9 @@
 //! The command line: one file per command.
 
+mod check;
 mod demo;
 mod descriptor;
+mod explain;
 mod logs;
 mod reader;
 mod routes;
@@ -35,6 +37,8 @@ enum Command {
     Demo(demo::Args),
     Routes(routes::Args),
     Descriptor(descriptor::Args),
+    Explain(explain::Args),
+    Check(Box<check::Args>),
 }
 
 /// How the program ends.
@@ -44,6 +48,8 @@ pub(crate) enum Exit {
     Clean,
     /// 1: it failed while running.
     Failed(String),
+    /// 1: the answer is no, and it has been told.
+    No,
     /// 2 if a fault stands on the command line, else 78: it cannot start like this.
     Faults {
         /// Everything that is wrong.
@@ -72,6 +78,8 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => Ok(demo::run(&args, matches)),
         Command::Routes(args) => routes::run(&args, matches),
         Command::Descriptor(args) => descriptor::run(&args, matches),
+        Command::Explain(args) => explain::run(&args, matches),
+        Command::Check(args) => check::run(&args, matches),
     };
     exit.unwrap_or_else(Exit::from).report()
 }
@@ -89,7 +97,7 @@ impl Exit {
         let _ = write!(io::stderr(), "{}", self.text());
         match self {
             Self::Clean => ExitCode::SUCCESS,
-            Self::Failed(_) => ExitCode::FAILURE,
+            Self::Failed(_) | Self::No => ExitCode::FAILURE,
             Self::Faults { command_line: true, .. } => ExitCode::from(EX_USAGE),
             Self::Faults { command_line: false, .. } => ExitCode::from(EX_CONFIG),
         }
@@ -97,12 +105,14 @@ impl Exit {
 
     fn text(&self) -> String {
         match self {
-            Self::Clean => String::new(),
+            Self::Clean | Self::No => String::new(),
             Self::Failed(why) => format!("error: {why}\n"),
+            // They have been told in another form.
+            Self::Faults { faults, .. } if faults.is_empty() => String::new(),
             Self::Faults { faults, .. } => {
                 let list =
                     faults.iter().map(|fault| format!("  {}\n", fault.to_string().replace('\n', "\n  ")));
-                format!("error: cannot start, {} to mend:\n{}", count(faults.len()), list.collect::<String>())
+                format!("error: {} to mend:\n{}", count(faults.len()), list.collect::<String>())
             }
         }
     }

@@ -41,6 +41,11 @@ impl Faults {
         Self { faults, command_line: false }
     }
 
+    /// Faults of what stands on the command line.
+    pub(super) fn of_arguments(faults: Vec<Fault>) -> Self {
+        Self { faults, command_line: true }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.faults.is_empty()
     }

@@ -24,68 +24,14 @@ const DEFAULT_PORT: u16 = 50051;
 /// The settings of `serve`.
 #[derive(Debug, clap::Args)]
 pub(super) struct ServeSettings {
-    /// The REST API: http or https, host, port, and a path prefix if it has one
-    #[arg(long, env = "BRIDGE_UPSTREAM", value_name = "URL", help_heading = "Upstream")]
-    upstream: Option<String>,
+    #[command(flatten)]
+    upstream: UpstreamSettings,
     /// Address and port to listen on; port 0 takes a free one [default: 0.0.0.0:$PORT, else 0.0.0.0:50051]
     #[arg(long, env = "BRIDGE_LISTEN", value_name = "ADDR")]
     listen: Option<String>,
     /// The port where --listen is not given, as Cloud Run sets it
     #[arg(long, env = "PORT", value_name = "PORT", hide = true)]
     port: Option<String>,
-
-    /// The Host header, for an API that does not know itself by the name in its URL
-    #[arg(long, env = "BRIDGE_UPSTREAM_HOST", value_name = "HOST", help_heading = "Upstream")]
-    upstream_host: Option<String>,
-    /// The X-Forwarded-Proto header (http, https), for an API that redirects plain HTTP (Rails: force_ssl)
-    #[arg(long, env = "BRIDGE_UPSTREAM_FORWARDED_PROTO", value_name = "PROTO", help_heading = "Upstream")]
-    upstream_forwarded_proto: Option<String>,
-    /// How long to wait for a connection
-    #[arg(
-        long,
-        env = "BRIDGE_CONNECT_TIMEOUT",
-        value_name = "TIME",
-        default_value = "2s",
-        help_heading = "Upstream"
-    )]
-    connect_timeout: String,
-    /// How long one request may take, whatever deadline its caller names
-    #[arg(
-        long,
-        env = "BRIDGE_UPSTREAM_TIMEOUT",
-        value_name = "TIME",
-        default_value = "30s",
-        help_heading = "Upstream"
-    )]
-    upstream_timeout: String,
-    /// How long an idle connection is kept; must be less than the API keeps it (Puma: 20s)
-    #[arg(
-        long,
-        env = "BRIDGE_POOL_IDLE_TIMEOUT",
-        value_name = "TIME",
-        default_value = "15s",
-        help_heading = "Upstream"
-    )]
-    pool_idle_timeout: String,
-    /// The largest answer, decompressed
-    #[arg(
-        long,
-        env = "BRIDGE_MAX_RESPONSE_BYTES",
-        value_name = "SIZE",
-        default_value = "64MiB",
-        help_heading = "Upstream"
-    )]
-    max_response_bytes: String,
-    /// What to refuse in an answer instead of tolerating and counting it (names, proto-json, all)
-    #[arg(
-        long,
-        env = "BRIDGE_STRICT_JSON",
-        value_name = "NAMES",
-        value_delimiter = ',',
-        num_args = 1..,
-        help_heading = "Upstream"
-    )]
-    strict_json: Vec<String>,
 
     /// The deadline of a call whose caller names none
     #[arg(
@@ -191,6 +137,66 @@ pub(super) struct ServeSettings {
     shutdown_timeout: String,
 }
 
+/// The settings of the way to the API.
+#[derive(Debug, clap::Args)]
+pub(super) struct UpstreamSettings {
+    /// The REST API: http or https, host, port, and a path prefix if it has one
+    #[arg(long, env = "BRIDGE_UPSTREAM", value_name = "URL", help_heading = "Upstream")]
+    upstream: Option<String>,
+    /// The Host header, for an API that does not know itself by the name in its URL
+    #[arg(long, env = "BRIDGE_UPSTREAM_HOST", value_name = "HOST", help_heading = "Upstream")]
+    upstream_host: Option<String>,
+    /// The X-Forwarded-Proto header (http, https), for an API that redirects plain HTTP (Rails: force_ssl)
+    #[arg(long, env = "BRIDGE_UPSTREAM_FORWARDED_PROTO", value_name = "PROTO", help_heading = "Upstream")]
+    upstream_forwarded_proto: Option<String>,
+    /// How long to wait for a connection
+    #[arg(
+        long,
+        env = "BRIDGE_CONNECT_TIMEOUT",
+        value_name = "TIME",
+        default_value = "2s",
+        help_heading = "Upstream"
+    )]
+    connect_timeout: String,
+    /// How long one request may take, whatever deadline its caller names
+    #[arg(
+        long,
+        env = "BRIDGE_UPSTREAM_TIMEOUT",
+        value_name = "TIME",
+        default_value = "30s",
+        help_heading = "Upstream"
+    )]
+    upstream_timeout: String,
+    /// How long an idle connection is kept; must be less than the API keeps it (Puma: 20s)
+    #[arg(
+        long,
+        env = "BRIDGE_POOL_IDLE_TIMEOUT",
+        value_name = "TIME",
+        default_value = "15s",
+        help_heading = "Upstream"
+    )]
+    pool_idle_timeout: String,
+    /// The largest answer, decompressed
+    #[arg(
+        long,
+        env = "BRIDGE_MAX_RESPONSE_BYTES",
+        value_name = "SIZE",
+        default_value = "64MiB",
+        help_heading = "Upstream"
+    )]
+    max_response_bytes: String,
+    /// What to refuse in an answer instead of tolerating and counting it (names, proto-json, all)
+    #[arg(
+        long,
+        env = "BRIDGE_STRICT_JSON",
+        value_name = "NAMES",
+        value_delimiter = ',',
+        num_args = 1..,
+        help_heading = "Upstream"
+    )]
+    strict_json: Vec<String>,
+}
+
 /// The settings of `demo`.
 #[derive(Debug, clap::Args)]
 pub(super) struct DemoSettings {
@@ -205,7 +211,7 @@ impl ServeSettings {
     /// The typed settings.
     pub(super) fn config(&self, matches: &ArgMatches) -> Result<Config, Faults> {
         let mut read = Reader { matches, faults: Faults::default() };
-        let upstream = self.upstream(&mut read);
+        let upstream = self.upstream.resolve(&mut read);
         let config = (
             self.listen(&mut read),
             self.inbound(&mut read),
@@ -232,52 +238,6 @@ impl ServeSettings {
             }
             (None, None) => Some(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), DEFAULT_PORT)),
         }
-    }
-
-    fn upstream(&self, read: &mut Reader<'_>) -> Option<UpstreamConfig> {
-        let url = match &self.upstream {
-            Some(url) => read.url("upstream", url),
-            None => {
-                read.missing("upstream", "name the REST API, such as --upstream http://shop-api:3000");
-                None
-            }
-        };
-        let header = "write a header value of visible ASCII";
-        let host = read.optional("upstream_host", self.upstream_host.as_deref(), header, header_value);
-        let proto = self.upstream_forwarded_proto.as_deref();
-        let proto = read.optional("upstream_forwarded_proto", proto, "write http or https", |text| {
-            matches!(text, "http" | "https").then(|| header_value(text)).flatten()
-        });
-        let connect_timeout = read.time("connect_timeout", &self.connect_timeout);
-        let timeout = read.time("upstream_timeout", &self.upstream_timeout);
-        let pool_idle_timeout = read.time("pool_idle_timeout", &self.pool_idle_timeout);
-        let max_response_bytes = read.size("max_response_bytes", &self.max_response_bytes);
-        let strict = self.strict(read);
-        Some(UpstreamConfig {
-            host,
-            forwarded_proto: proto,
-            connect_timeout: connect_timeout?,
-            timeout: timeout?,
-            pool_idle_timeout: pool_idle_timeout?,
-            max_response_bytes: max_response_bytes?,
-            strict: strict?,
-            ..UpstreamConfig::new(url?)
-        })
-    }
-
-    fn strict(&self, read: &mut Reader<'_>) -> Option<Strictness> {
-        let names = Tolerance::ALL.map(Tolerance::name).join(", ");
-        let mend = format!("write proto-json, all, or some of {names}");
-        let mut strict = Some(Strictness::default());
-        for name in &self.strict_json {
-            let more = read.value("strict_json", name, &mend, |name| match name {
-                "proto-json" => Some(Strictness::PROTO_JSON),
-                "all" => Some(Strictness::ALL),
-                name => Tolerance::named(name).map(|tolerance| Strictness::default().with(tolerance)),
-            });
-            strict = strict.zip(more).map(|(strict, more)| strict.and(more));
-        }
-        strict
     }
 
     fn inbound(&self, read: &mut Reader<'_>) -> Option<InboundConfig> {
@@ -328,6 +288,65 @@ impl ServeSettings {
             read.value("drain_delay", &self.drain_delay, TIME, |text| humantime::parse_duration(text).ok());
         let timeout = read.time("shutdown_timeout", &self.shutdown_timeout);
         Some(ShutdownConfig { drain_delay: drain_delay?, timeout: timeout? })
+    }
+}
+
+// === impl UpstreamSettings ===
+
+impl UpstreamSettings {
+    /// The typed settings, or nothing where no API is named.
+    pub(super) fn config(&self, matches: &ArgMatches) -> Result<Option<UpstreamConfig>, Faults> {
+        let mut read = Reader { matches, faults: Faults::default() };
+        if self.upstream.is_none() {
+            return Ok(None);
+        }
+        self.resolve(&mut read).map(Some).ok_or(read.faults)
+    }
+
+    fn resolve(&self, read: &mut Reader<'_>) -> Option<UpstreamConfig> {
+        let url = match &self.upstream {
+            Some(url) => read.url("upstream", url),
+            None => {
+                read.missing("upstream", "name the REST API, such as --upstream http://shop-api:3000");
+                None
+            }
+        };
+        let header = "write a header value of visible ASCII";
+        let host = read.optional("upstream_host", self.upstream_host.as_deref(), header, header_value);
+        let proto = self.upstream_forwarded_proto.as_deref();
+        let proto = read.optional("upstream_forwarded_proto", proto, "write http or https", |text| {
+            matches!(text, "http" | "https").then(|| header_value(text)).flatten()
+        });
+        let connect_timeout = read.time("connect_timeout", &self.connect_timeout);
+        let timeout = read.time("upstream_timeout", &self.upstream_timeout);
+        let pool_idle_timeout = read.time("pool_idle_timeout", &self.pool_idle_timeout);
+        let max_response_bytes = read.size("max_response_bytes", &self.max_response_bytes);
+        let strict = self.strict(read);
+        Some(UpstreamConfig {
+            host,
+            forwarded_proto: proto,
+            connect_timeout: connect_timeout?,
+            timeout: timeout?,
+            pool_idle_timeout: pool_idle_timeout?,
+            max_response_bytes: max_response_bytes?,
+            strict: strict?,
+            ..UpstreamConfig::new(url?)
+        })
+    }
+
+    fn strict(&self, read: &mut Reader<'_>) -> Option<Strictness> {
+        let names = Tolerance::ALL.map(Tolerance::name).join(", ");
+        let mend = format!("write proto-json, all, or some of {names}");
+        let mut strict = Some(Strictness::default());
+        for name in &self.strict_json {
+            let more = read.value("strict_json", name, &mend, |name| match name {
+                "proto-json" => Some(Strictness::PROTO_JSON),
+                "all" => Some(Strictness::ALL),
+                name => Tolerance::named(name).map(|tolerance| Strictness::default().with(tolerance)),
+            });
+            strict = strict.zip(more).map(|(strict, more)| strict.and(more));
+        }
+        strict
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Input<'a> {
     pub(super) texts: Texts,
     pub(super) config: ServiceConfig,
     pub(super) services: &'a [String],
+    /// Whether files are missing in it, so that what is not found may well be there.
+    pub(super) partial: bool,
 }
 
 struct Loader<'a> {
@@ -44,12 +46,15 @@ pub(super) fn load(input: &Input<'_>) -> Result<Contract, Vec<Fault>> {
         input,
         http: pool.get_extension_by_name(HTTP_EXTENSION),
         rest: pool.get_extension_by_name(REST_EXTENSION),
-        faults: input.config.without_method(|name| method_named(&pool, name)),
+        faults: Vec::new(),
     };
+    if !input.partial {
+        loader.faults = input.config.without_method(|name| method_named(&pool, name));
+    }
     let services = loader.services(&pool);
     let methods: Vec<_> =
         services.iter().flat_map(ServiceDescriptor::methods).map(|method| loader.method(method)).collect();
-    if methods.is_empty() && loader.faults.is_empty() {
+    if methods.is_empty() && loader.faults.is_empty() && !input.partial {
         loader.faults.push(Fault::new(
             "contract",
             "no method has an HTTP rule, so there is nothing to serve",
@@ -89,6 +94,7 @@ impl Loader<'_> {
         for name in self.input.services {
             match pool.get_service_by_name(name) {
                 Some(service) => services.push(service),
+                None if self.input.partial => {}
                 None => {
                     let known: Vec<_> = pool.services().map(|s| s.full_name().to_owned()).collect();
                     let mend = format!("the contract has: {}", known.join(", "));

@@ -75,7 +75,7 @@ impl Contract {
     /// Every fault of every HTTP rule at once.
     pub fn load(descriptor_set: Bytes) -> Result<Self, Vec<Fault>> {
         let (texts, config) = (Texts::default(), ServiceConfig::default());
-        Self::check(&Input { descriptor_set, texts, config, services: &[] })
+        Self::check(&Input { descriptor_set, texts, config, services: &[], partial: false })
     }
 
     /// The same, with the rules of a service configuration; `file` is what faults call it.
@@ -88,7 +88,7 @@ impl Contract {
         service_config: &str,
     ) -> Result<Self, Vec<Fault>> {
         let config = ServiceConfig::read(file, service_config)?;
-        Self::check(&Input { descriptor_set, texts: Texts::default(), config, services: &[] })
+        Self::check(&Input { descriptor_set, texts: Texts::default(), config, services: &[], partial: false })
     }
 
     fn check(input: &Input<'_>) -> Result<Self, Vec<Fault>> {
@@ -112,6 +112,27 @@ impl Contract {
     /// The methods, in the order of the contract.
     pub fn methods(&self) -> &[Method] {
         &self.methods
+    }
+
+    /// The index of the method that is called `name`: `service/method`, `service.method`, or the method alone where
+    /// that is enough.
+    ///
+    /// # Errors
+    /// The names that it could be; all of them where it is none.
+    pub fn method_named(&self, name: &str) -> Result<usize, Vec<&str>> {
+        let wanted = name.trim_start_matches('/').replacen('/', ".", 1);
+        let full = |method: &Method| method.descriptor.full_name().to_owned();
+        if let Some(index) = self.methods.iter().position(|method| full(method) == wanted) {
+            return Ok(index);
+        }
+        let suffix = format!(".{wanted}");
+        let alike: Vec<_> =
+            (0..self.methods.len()).filter(|i| full(&self.methods[*i]).ends_with(&suffix)).collect();
+        match alike.as_slice() {
+            [index] => Ok(*index),
+            [] => Err(self.methods.iter().map(Method::name).collect()),
+            several => Err(several.iter().map(|index| self.methods[*index].name()).collect()),
+        }
     }
 
     /// What will not work when it is called, though it keeps nothing from being served.

@@ -34,22 +34,24 @@ impl FileResolver for Bundled {
 
 /// Compiles `.proto` files, and every one below the folders among `paths`, with all that they import. Without
 /// `includes`, imports are looked for where the package of each file says that its root is.
-pub(super) fn compile(paths: &[PathBuf], includes: &[PathBuf]) -> Result<(Bytes, Texts), Vec<Fault>> {
+/// What cannot be compiled is told in the faults; the rest comes back all the same, so that its rules can be checked.
+pub(super) fn compile(paths: &[PathBuf], includes: &[PathBuf]) -> (Bytes, Texts, Vec<Fault>) {
     let mut files = Vec::new();
+    let mut roots = includes.to_vec();
     let mut faults = Vec::new();
     for path in paths {
+        let before = files.len();
         if let Err(error) = protos(path, &mut files) {
             let mend = "name a .proto file, or a folder that has some";
             faults.push(Fault::new(path.display().to_string(), error, mend));
         }
+        if includes.is_empty() {
+            let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+            roots.extend(files[before..].iter().map(|file| root(file, folder)));
+        }
     }
     files.sort();
     files.dedup();
-    let mut roots = includes.to_vec();
-    if includes.is_empty() {
-        roots.extend(paths.iter().filter(|path| path.is_dir()).cloned());
-        roots.extend(files.iter().map(|file| root(file)));
-    }
     let mut compiler = Compiler::with_file_resolver(resolver(&roots));
     compiler.include_source_info(true).include_imports(true);
     for file in &files {
@@ -62,16 +64,13 @@ pub(super) fn compile(paths: &[PathBuf], includes: &[PathBuf]) -> Result<(Bytes,
             }
         }
     }
-    if !faults.is_empty() {
-        return Err(faults);
-    }
     let mut texts = Texts::default();
     for file in compiler.files() {
         if let Some(text) = file.path().and_then(|path| fs::read_to_string(path).ok()) {
             texts.insert(file.name(), text);
         }
     }
-    Ok((compiler.encode_file_descriptor_set().into(), texts))
+    (compiler.encode_file_descriptor_set().into(), texts, faults)
 }
 
 /// A contract's own files come first, so that its own `google/api` is the one that counts.
@@ -110,19 +109,23 @@ fn gather(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Where imports beside `file` are counted from: above the folders that its package names, else its own folder.
-fn root(file: &Path) -> PathBuf {
+/// Where imports beside `file` are counted from: above the folders that its package names, else `folder`.
+fn root(file: &Path, folder: &Path) -> PathBuf {
     let parent = file.parent().unwrap_or(Path::new(""));
     let text = fs::read_to_string(file).unwrap_or_default();
-    let package =
-        text.lines().find_map(|line| line.trim_start().strip_prefix("package ")).unwrap_or_default();
-    let folders: PathBuf = package.split(';').next().unwrap_or_default().trim().split('.').collect();
+    let folders: PathBuf = package(&text).unwrap_or_default().split('.').collect();
     let depth = folders.components().count();
     let root = if parent.ends_with(&folders) { parent.ancestors().nth(depth) } else { None };
-    match root.unwrap_or(parent) {
+    match root.unwrap_or(folder) {
         root if root.as_os_str().is_empty() => PathBuf::from("."),
         root => root.to_owned(),
     }
+}
+
+/// The name in the first `package name;` that is no part of a line comment.
+fn package(text: &str) -> Option<&str> {
+    let code = text.lines().flat_map(|line| line.split("//").next()).flat_map(|code| code.split(';'));
+    code.map(str::trim).find_map(|statement| statement.strip_prefix("package ")).map(str::trim)
 }
 
 /// Everything that the compiler complains about.
@@ -143,6 +146,14 @@ fn fault_of(complaint: &dyn Diagnostic, name: &str, error: &protox::Error) -> Fa
         }
         None => String::new(),
     };
+    // The compiler stops at the first word of a file with an edition.
+    let (what, mend) = match complaint.to_string() {
+        what if what.ends_with("but found 'edition'") => (
+            "editions are read from descriptor sets, not from .proto files".to_owned(),
+            "run buf build --as-file-descriptor-set -o FILE, and give --descriptor-set FILE".to_owned(),
+        ),
+        what => (what, mend),
+    };
     // Of several places, such as two definitions of one number, the last is the one to mend.
     let label = complaint.labels().and_then(Iterator::last);
     let excerpt = label.and_then(|label| {
@@ -156,8 +167,8 @@ fn fault_of(complaint: &dyn Diagnostic, name: &str, error: &protox::Error) -> Fa
     match excerpt {
         Some(excerpt) => {
             let place = format!("{name}:{}:{}", excerpt.line, excerpt.column);
-            Fault::new(place, complaint.to_string(), mend).with_excerpt(excerpt)
+            Fault::new(place, what, mend).with_excerpt(excerpt)
         }
-        None => Fault::new(name, complaint.to_string(), mend),
+        None => Fault::new(name, what, mend),
     }
 }

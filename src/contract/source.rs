@@ -32,34 +32,35 @@ impl Source {
     /// # Errors
     /// Every fault of every file at once.
     pub fn read(&self) -> Result<Contract, Vec<Fault>> {
-        let descriptors = self.descriptors();
-        let config = self.config();
-        match (descriptors, config) {
-            (Ok((descriptor_set, texts)), Ok(config)) => {
-                let input = Input { descriptor_set, texts, config, services: &self.services };
-                Contract::check(&input).map(|contract| contract.with_style(self.style))
-            }
-            (descriptors, config) => {
-                let faults = descriptors.err().into_iter().chain(config.err());
-                Err(faults.flatten().collect())
-            }
+        let (descriptor_set, texts, mut faults) = self.descriptors();
+        let config = self.config().unwrap_or_else(|more| {
+            faults.extend(more);
+            ServiceConfig::default()
+        });
+        let partial = !faults.is_empty();
+        let input = Input { descriptor_set, texts, config, services: &self.services, partial };
+        match Contract::check(&input) {
+            Ok(contract) if !partial => Ok(contract.with_style(self.style)),
+            checked => Err(faults.into_iter().chain(checked.err().into_iter().flatten()).collect()),
         }
     }
 
-    fn descriptors(&self) -> Result<(Bytes, Texts), Vec<Fault>> {
+    /// The descriptors and the texts they come from, as far as they can be had, and what is wrong with the rest.
+    fn descriptors(&self) -> (Bytes, Texts, Vec<Fault>) {
         match &self.descriptor_set {
-            None if self.protos.is_empty() => Ok((Contract::embedded_set(), Texts::default())),
+            None if self.protos.is_empty() => (Contract::embedded_set(), Texts::default(), Vec::new()),
             None => protos::compile(&self.protos, &self.includes),
-            Some(file) => {
-                let set = fs::read(file).map_err(|error| {
-                    vec![Fault::new(
+            Some(file) => match fs::read(file) {
+                Ok(set) => (set.into(), Texts::default(), Vec::new()),
+                Err(error) => {
+                    let fault = Fault::new(
                         file.display().to_string(),
                         format!("cannot be read: {error}"),
                         "write it with buf build --as-file-descriptor-set -o FILE, or protoc --include_imports -o FILE",
-                    )]
-                })?;
-                Ok((set.into(), Texts::default()))
-            }
+                    );
+                    (Bytes::new(), Texts::default(), vec![fault])
+                }
+            },
         }
     }
 

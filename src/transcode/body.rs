@@ -47,19 +47,28 @@ pub(super) fn message(
     Ok(writer.out)
 }
 
+/// Every field that is set.
+pub(super) fn bare(schema: &Schema, style: RestStyle, view: &View<'_>) -> Result<Vec<u8>> {
+    let mut writer = Writer { schema, style, out: Vec::new() };
+    writer.object(view, &[])?;
+    Ok(writer.out)
+}
+
 /// The whole message, which JSON writes in a way of its own.
 pub(super) fn well_known(
     schema: &Schema,
     style: RestStyle,
     known: WellKnown,
-    view: &View<'_>,
     bytes: &[u8],
 ) -> Result<Vec<u8>> {
     let mut writer = Writer { schema, style, out: Vec::new() };
-    writer.made(known, view).unwrap_or_else(|| {
-        writer.leaf(&Leaf::well_known(known, [bytes])?);
-        Ok(())
-    })?;
+    match Kind::WellKnown(known).message_id() {
+        Some(id) => {
+            let view = View::read(schema, id, bytes)?;
+            writer.made(known, &view).unwrap_or(Ok(()))?;
+        }
+        None => writer.leaf(&Leaf::well_known(known, [bytes])?),
+    }
     Ok(writer.out)
 }
 

@@ -30,6 +30,12 @@ impl<'a> Compiler<'a> {
         Self { contract, field_behavior, schema: Schema::default(), by_name: HashMap::new(), has_any: false }
     }
 
+    /// Every message of the contract.
+    pub(super) fn everything(mut self) -> Schema {
+        self.has_any = true;
+        self.finish()
+    }
+
     /// Everything that was compiled.
     pub(super) fn finish(mut self) -> Schema {
         if self.has_any {

@@ -12,6 +12,7 @@ mod mismatch;
 mod number;
 mod path;
 mod plan;
+mod proto_json;
 mod query;
 mod refusal;
 mod request;
@@ -36,6 +37,7 @@ use self::{
 };
 pub use self::{
     mismatch::Mismatch,
+    proto_json::ProtoJson,
     refusal::RequestError,
     survey::{Finding, Found, Survey},
     tolerance::{Strictness, Tolerance, Tolerated},
@@ -159,7 +161,9 @@ impl MethodPlan {
                     ResponsePlan::Field(plan.fields[slot].clone())
                 }
             };
-            let accept = binding.answers_http_body().then(|| HeaderValue::from_static("*/*"));
+            // Exactly this: with anything more Rails takes the bridge for a browser and answers errors in HTML.
+            let accept = if binding.answers_http_body() { "*/*" } else { "application/json" };
+            let accept = HeaderValue::from_static(accept);
             (RequestPlan::compile(schema, &input, fields, binding, style, accept), response)
         };
         Self { input: fields, bindings: method.bindings().iter().map(plans).collect() }

@@ -27,8 +27,8 @@ pub(super) struct RequestPlan {
     path: Vec<PathPart>,
     body: BodyPlan,
     style: RestStyle,
-    /// What the API is asked for, where it is not JSON.
-    accept: Option<HeaderValue>,
+    /// What the API is asked for.
+    accept: HeaderValue,
     /// The fields that the path binds, each as the slots on the way to it.
     bound: Vec<Vec<usize>>,
 }
@@ -70,7 +70,7 @@ impl RequestPlan {
         message: MessageId,
         binding: &Binding,
         style: RestStyle,
-        accept: Option<HeaderValue>,
+        accept: HeaderValue,
     ) -> Self {
         let mut path = Vec::new();
         let mut bound = Vec::new();
@@ -134,7 +134,7 @@ impl RequestPlan {
         let body = match self.body {
             BodyPlan::None => None,
             BodyPlan::Whole => Some(body::message(schema, self.style, view, bound)?),
-            BodyPlan::WellKnown(known) => Some(body::well_known(schema, self.style, known, view, message)?),
+            BodyPlan::WellKnown(known) => Some(body::well_known(schema, self.style, known, message)?),
             BodyPlan::Field(slot) => body::field(schema, self.style, view, slot)?,
             BodyPlan::HttpBody(None) => return http_body(view),
             BodyPlan::HttpBody(Some(slot)) if view.has(slot) => {
@@ -158,11 +158,11 @@ impl RequestPlan {
         let mut request = Request::new(Bytes::new());
         *request.method_mut() = self.verb.clone();
         *request.uri_mut() = uri.into();
+        request.headers_mut().insert(header::ACCEPT, self.accept.clone());
         if let Some((body, content_type)) = content {
             *request.body_mut() = Bytes::from(body);
             request.headers_mut().insert(header::CONTENT_TYPE, content_type);
         }
-        request.headers_mut().extend(self.accept.clone().map(|accept| (header::ACCEPT, accept)));
         Ok(request)
     }
 

@@ -161,7 +161,7 @@ fn builder(config: &UpstreamConfig) -> reqwest::ClientBuilder {
 
 fn headers(config: &UpstreamConfig) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    // Exactly this: with anything more Rails takes the bridge for a browser and answers errors in HTML.
+    // For probes; a call says for itself what it wants.
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     headers.extend(config.host.clone().map(|host| (header::HOST, host)));
     let proto = config.forwarded_proto.clone();

@@ -94,12 +94,12 @@ fn the_crate_s_first_page_names_every_module() {
 
 #[test]
 fn the_readme_names_every_setting_with_its_default() {
-    let settings =
-        ["src/cli/settings.rs", "src/cli/logs.rs"].map(|file| fs::read_to_string(file).unwrap()).concat();
+    let files = ["settings", "source", "logs", "descriptor", "explain", "check"];
+    let settings = files.map(|file| fs::read_to_string(format!("src/cli/{file}.rs")).unwrap()).concat();
     let settings: String = settings.split_whitespace().collect::<Vec<_>>().join(" ");
     let table = fs::read_to_string("docs/configuration.md").unwrap();
     let mut count = 0;
-    for argument in settings.split("#[arg(").skip(1) {
+    for argument in settings.split("#[arg(").skip(1).filter(|argument| argument.contains("env = \"")) {
         let variable = argument.split("env = \"").nth(1).unwrap().split('"').next().unwrap();
         let default = argument.split("default_value = \"").nth(1).map(|text| text.split('"').next().unwrap());
         let default = default.filter(|_| argument.split(")]").next().unwrap().contains("default_value = "));

@@ -12,6 +12,7 @@ mod answers;
 /// What a gRPC client expects of any server: health, reflection, limits, compression, deadlines.
 mod citizen;
 /// Which contracts are refused, and how that is told.
+mod commands;
 mod contract;
 /// What a caller is told when the API says no, or nothing, or nonsense.
 mod errors;
@@ -22,6 +23,7 @@ mod layout;
 mod mapping;
 /// The program: its command line, its logs, how it starts and stops.
 mod process;
+mod pubsub;
 /// The shop through its typed stubs.
 mod shop;
 /// How the API is talked to, and every way in which that can fail.

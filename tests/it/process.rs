@@ -239,7 +239,7 @@ async fn all_faults_of_a_start_are_told_at_once_with_their_mend() {
     let variables = [("BRIDGE_UPSTREAM_TIMEOUT", "soon"), ("BRIDGE_LOG_FORMAT", "xml")];
     let ended = Program::run(&words, &variables).await;
     assert_eq!(ended.code, Some(2), "{ended:?}");
-    let expected = "error: cannot start, 6 faults to mend:
+    let expected = "error: 6 faults to mend:
   --upstream or BRIDGE_UPSTREAM: is missing
       name the REST API, such as --upstream http://shop-api:3000
   --connect-timeout: \"5\" is not valid
@@ -277,7 +277,7 @@ async fn an_upstream_that_cannot_be_meant_is_refused_without_showing_a_password(
 async fn a_base_path_that_is_resolved_to_another_is_refused() {
     let words = ["serve", "--listen", "127.0.0.1:0", "--upstream", "http://shop/a/../b"];
     let ended = Program::run(&words, &[]).await;
-    let expected = "error: cannot start, 1 fault to mend:
+    let expected = "error: 1 fault to mend:
   --upstream or BRIDGE_UPSTREAM: its path \"/a/../b\" is read as \"/b\"
       write the path that is meant, percent-encoded and without dot segments
 ";

@@ -6,8 +6,8 @@ mod kitchen;
 mod program;
 
 pub(crate) use self::{
-    api::{Api, RawApi, json, tls_api},
+    api::{Api, RawApi, Seen, json, tls_api},
     bridge::{Bridge, details, reason},
     kitchen::Kitchen,
-    program::Program,
+    program::{Ended, Program},
 };

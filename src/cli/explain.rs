@@ -1,0 +1,191 @@
+//! `explain`: what a call becomes, without making it.
+
+use std::{fs, io::Read, path::PathBuf};
+
+use bytes::Bytes;
+use clap::ArgMatches;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use tonic::Status;
+
+use super::{
+    Exit, print,
+    reader::{Faults, Reader},
+    source::SourceSettings,
+};
+use crate::{
+    bridge::Bridge,
+    config::{InboundConfig, UpstreamConfig},
+    contract::Contract,
+    error::status::code_name,
+    fault::Fault,
+    transcode::{Encoded, ProtoJson, Strictness},
+    upstream::Upstream,
+};
+
+/// Print the REST request that a call would send, or what its caller would get from an answer
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The method: package.Service/Method, or the method alone where that is enough
+    method: String,
+    /// The request message as ProtoJSON; - reads it from standard input
+    #[arg(default_value = "{}")]
+    json: String,
+    /// A file with the body of an answer of the API: prints what the caller would get
+    #[arg(long, env = "BRIDGE_ANSWER", value_name = "FILE")]
+    answer: Option<PathBuf>,
+    /// The HTTP status of that answer
+    #[arg(long, env = "BRIDGE_STATUS", value_name = "CODE", default_value = "200")]
+    status: String,
+    /// The Content-Type of that answer
+    #[arg(long, env = "BRIDGE_CONTENT_TYPE", value_name = "TYPE", default_value = "application/json")]
+    content_type: String,
+    #[command(flatten)]
+    source: SourceSettings,
+}
+
+/// A call that is looked at.
+struct Explained {
+    bridge: Bridge,
+    method: usize,
+    text: ProtoJson,
+}
+
+pub(super) fn run(args: &Args, matches: &ArgMatches) -> Result<Exit, Faults> {
+    let (head, contract) = super::reader::both(args.head(matches), args.source.contract(matches))?;
+    let method = method(&contract, &args.method)?;
+    let explained = Explained { text: ProtoJson::of(&contract), method, bridge: offline(contract)? };
+    let message = explained.read(&request_text(&args.json)?)?;
+    let encoded = match explained.bridge.request_of(method, &message) {
+        Ok(encoded) => encoded,
+        Err(status) => return Ok(refused(&status)),
+    };
+    let Some(file) = &args.answer else { return Ok(print(&request(&encoded.request))) };
+    let body = fs::read(file).map_err(|error| {
+        let what = format!("cannot be read: {error}");
+        Faults::of_files(vec![Fault::new(
+            file.display().to_string(),
+            what,
+            "name a file with the body of an answer",
+        )])
+    })?;
+    Ok(explained.answer(&encoded, head, body.into()))
+}
+
+/// The method that `name` means.
+pub(super) fn method(contract: &Contract, name: &str) -> Result<usize, Faults> {
+    contract.method_named(name).map_err(|known| {
+        let mend = format!("it could be: {}", known.join(", "));
+        Faults::of_arguments(vec![Fault::new("METHOD", format!("there is no one method {name:?}"), mend)])
+    })
+}
+
+/// A bridge that will never send anything.
+fn offline(contract: Contract) -> Result<Bridge, Faults> {
+    let config = UpstreamConfig::new("http://localhost".parse().expect("a URL"));
+    let upstream = Upstream::new(&config).map_err(|fault| Faults::of_files(vec![fault]))?;
+    Ok(Bridge::new(contract, upstream, InboundConfig::default(), Strictness::default()))
+}
+
+fn request_text(json: &str) -> Result<Vec<u8>, Faults> {
+    if json != "-" {
+        return Ok(json.as_bytes().to_vec());
+    }
+    let mut text = Vec::new();
+    match std::io::stdin().lock().read_to_end(&mut text) {
+        Ok(_) => Ok(text),
+        Err(error) => {
+            let what = format!("cannot be read: {error}");
+            Err(Faults::of_files(vec![Fault::new(
+                "standard input",
+                what,
+                "give the request message as JSON",
+            )]))
+        }
+    }
+}
+
+// === impl Args ===
+
+impl Args {
+    /// The status and the type of the answer.
+    fn head(&self, matches: &ArgMatches) -> Result<(StatusCode, HeaderValue), Faults> {
+        let mut read = Reader { matches, faults: Faults::default() };
+        let mend = "write an HTTP status from 100 to 599";
+        let status = read.value("status", &self.status, mend, |text| text.parse().ok());
+        let mend = "write a media type, such as application/json";
+        let content_type = read.value("content_type", &self.content_type, mend, |text| text.parse().ok());
+        status.zip(content_type).ok_or(read.faults)
+    }
+}
+
+// === impl Explained ===
+
+impl Explained {
+    fn contract(&self) -> &Contract {
+        self.bridge.contract()
+    }
+
+    /// The request message that a text spells.
+    fn read(&self, json: &[u8]) -> Result<Bytes, Faults> {
+        let input = self.contract().methods()[self.method].descriptor().input();
+        self.text.read(&input, json).map_err(|mismatch| {
+            let mend = format!("write a {} as ProtoJSON", input.full_name());
+            Faults::of_arguments(vec![Fault::new("JSON", mismatch.to_string(), mend)])
+        })
+    }
+
+    /// What the caller gets from an answer.
+    fn answer(&self, encoded: &Encoded, head: (StatusCode, HeaderValue), body: Bytes) -> Exit {
+        let mut answer = Response::new(body);
+        *answer.status_mut() = head.0;
+        answer.headers_mut().insert(header::CONTENT_TYPE, head.1);
+        let decoded = match self.bridge.message_of(self.method, encoded, &answer) {
+            Ok(decoded) => decoded,
+            Err(status) => return refused(&status),
+        };
+        let output = self.contract().methods()[self.method].descriptor().output();
+        match self.text.write(&output, &decoded.message) {
+            Ok(json) => print(&pretty(&json)),
+            Err(error) => Exit::Failed(format!("the message cannot be shown: {error}")),
+        }
+    }
+}
+
+/// The request as HTTP/1.1 writes it, without what belongs to the connection.
+fn request(request: &Request<Bytes>) -> String {
+    let mut text = format!("{} {}\n", request.method(), request.uri());
+    for (name, value) in request.headers() {
+        text.push_str(&format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
+    }
+    if !request.body().is_empty() {
+        text.push_str(&format!("\n{}\n", String::from_utf8_lossy(request.body())));
+    }
+    text
+}
+
+/// A failed call as its caller sees it.
+fn refused(status: &Status) -> Exit {
+    let shop = Contract::embedded();
+    // The embedded contract has google.rpc, whose details a status carries.
+    let descriptor = shop.pool().get_message_by_name("google.rpc.Status");
+    let details = descriptor.and_then(|descriptor| {
+        let json = ProtoJson::of(&shop).write(&descriptor, status.details()).ok()?;
+        Some(pretty(&json))
+    });
+    let details = details.unwrap_or_default();
+    match print(&format!("{}: {}\n{details}", code_name(status.code()), status.message())) {
+        Exit::Clean => Exit::No,
+        failed => failed,
+    }
+}
+
+/// JSON on several lines.
+pub(super) fn pretty(json: &[u8]) -> String {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let mut text = Vec::new();
+    let mut writer = serde_json::Serializer::pretty(&mut text);
+    match serde_transcode::transcode(&mut reader, &mut writer) {
+        Ok(()) => format!("{}\n", String::from_utf8_lossy(&text)),
+        Err(_) => format!("{}\n", String::from_utf8_lossy(json)),
+    }
+}

@@ -1,0 +1,347 @@
+//! The commands that look at a contract, as a process: what they print and how they end.
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{Api, Program, json as json_answer};
+
+const KITCHEN: [&str; 2] = ["--proto", "tests/protos/kitchen/v1/kitchen.proto"];
+
+/// A folder with these files.
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+/// Runs a command with the path of a file in a folder as its last word.
+async fn with_file(words: &[&str], folder: &TempDir, file: &str) -> crate::support::Ended {
+    let path = folder.path().join(file);
+    Program::run(&[words, &[path.to_str().unwrap()]].concat(), &[]).await
+}
+
+#[tokio::test]
+async fn explain_prints_the_request_that_a_call_would_send() {
+    let words = ["explain", "CreateDish", r#"{"menu": "a b", "dish": {"title": "Pie"}, "requestId": "r"}"#];
+    let ended = Program::run(&[&words[..], &KITCHEN].concat(), &[]).await;
+    let (head, body) = ended.stdout.split_once("\n\n").unwrap();
+    let lines: Vec<_> = head.lines().filter(|line| !line.starts_with("x-request-id: ")).collect();
+    let expected = [
+        "POST /menus/a%20b/dishes?request_id=r",
+        "accept: application/json",
+        "content-type: application/json",
+    ];
+    assert_eq!(lines, expected);
+    assert_eq!((body, ended.code), ("{\"title\":\"Pie\"}\n", Some(0)));
+}
+
+#[tokio::test]
+async fn explain_prints_what_its_caller_would_get_where_nothing_can_be_sent() {
+    let ended =
+        Program::run(&[&["explain", "GetDish", r#"{"name": "x"}"#], &KITCHEN[..]].concat(), &[]).await;
+    assert!(ended.stdout.starts_with("INVALID_ARGUMENT: name must look like \"menus/*/dishes/*\"\n{"));
+    let status: Value = serde_json::from_str(ended.stdout.split_once('\n').unwrap().1).unwrap();
+    let violations = json!([{"field": "name", "description": "must look like \"menus/*/dishes/*\""}]);
+    assert_eq!(status["details"][1]["fieldViolations"], violations);
+    assert_eq!((ended.stderr.as_str(), ended.code), ("", Some(1)));
+}
+
+#[tokio::test]
+async fn explain_with_an_answer_prints_what_its_caller_would_get() {
+    let folder = folder(&[
+        ("answer.json", r#"{"product": {"title": "Cake", "created_at": "2022-08-05 22:38:22 UTC"}}"#),
+        ("error.json", r#"{"status": 404, "error": "Not Found"}"#),
+    ]);
+    let ended =
+        with_file(&["explain", "GetProduct", r#"{"id": 7}"#, "--answer"], &folder, "answer.json").await;
+    let message: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(message, json!({"product": {"title": "Cake", "createdAt": "2022-08-05T22:38:22Z"}}));
+    assert_eq!(ended.code, Some(0));
+    let words = ["explain", "GetProduct", r#"{"id": 7}"#, "--status", "404", "--answer"];
+    let ended = with_file(&words, &folder, "error.json").await;
+    let first = ended.stdout.lines().next();
+    assert_eq!(first, Some("NOT_FOUND: Not Found (the API answered 404 to GET /products/7)"));
+    assert_eq!(ended.code, Some(1));
+}
+
+#[tokio::test]
+async fn explain_tells_what_is_wrong_with_its_arguments() {
+    for (words, told) in [
+        (
+            ["explain", "Get", "{}"],
+            "METHOD: there is no one method \"Get\"\n      it could be: shop.v1.ProductService/ListProducts, shop.v1.ProductService/GetProduct",
+        ),
+        (
+            ["explain", "GetProduct", r#"{"idd": 7}"#],
+            "JSON: idd: the contract has no such field (line 1, column 9)\n      write a shop.v1.GetProductRequest as ProtoJSON",
+        ),
+        (
+            ["explain", "GetProduct", "{"],
+            "JSON: expected a key in quotes, but the text ends (line 1, column 2)\n      write a shop.v1.GetProductRequest as ProtoJSON",
+        ),
+    ] {
+        let ended = Program::run(&words, &[]).await;
+        assert_eq!(ended.stderr, format!("error: 1 fault to mend:\n  {told}\n"), "{words:?}");
+        assert_eq!((ended.stdout.as_str(), ended.code), ("", Some(2)), "{words:?}");
+    }
+}
+
+/// An API whose product list differs from the contract in every way, and that knows one product.
+async fn drifting_api() -> Api {
+    Api::answering(|seen| async move {
+        match seen.uri.as_str() {
+            "/products" => json_answer(
+                200,
+                r#"{"products": [{"id": 1, "title": "a", "price": "1", "sku": 7, "created_at": null, "updated_at": null,
+ "reviews": [{"id": "x", "name": "n", "message": "m", "rate": "4.5"}]}, {"id": 2, "title": 5, "price": null,
+ "reviews": [null], "created_at": null}]}"#,
+            ),
+            "/products/1" => json_answer(
+                200,
+                r#"{"product": {"id": 1, "title": "a", "price": "1", "reviews": [], "created_at": null, "updated_at": null}}"#,
+            ),
+            _ => json_answer(404, "{}"),
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn check_tells_how_an_api_drifts_from_its_contract() {
+    let api = drifting_api().await;
+    let words = ["check", "--upstream", &api.url(), "--example", r#"GetProduct={"id": 1}"#];
+    let ended = Program::run(&words, &[]).await;
+    let expected = "the contract is sound: 1 service, 2 methods\n\
+        FAILS   shop.v1.ProductService/ListProducts, GET /products, 200: INTERNAL: the API's answer does not fit the contract: \
+        products[0].reviews[0].id: expected an integer of 64 bits, found a string (line 2, column 24)\n\
+        \x20       products[].reviews[]: null-elements (line 3, column 14)\n\
+        \x20       products[].reviews[].id: misfit: expected an integer of 64 bits, found a string (line 2, column 24)\n\
+        \x20       products[].reviews[].rate: quoted-numbers (line 2, column 68)\n\
+        \x20       products[].sku: unknown-fields (line 1, column 60)\n\
+        \x20       products[].title: misfit: expected a string, found a number (line 2, column 92)\n\
+        \x20       products[].updated_at: missing-fields (line 3, column 40)\n\
+        fits    shop.v1.ProductService/GetProduct, GET /products/1, 200\n";
+    assert_eq!(ended.stdout, expected);
+    assert_eq!(ended.stderr, "error: the API does not answer as the contract says\n");
+    assert_eq!(ended.code, Some(1));
+}
+
+#[tokio::test]
+async fn check_calls_only_what_it_was_told_how_to_call() {
+    let api = Api::saying(r#"{"products": [], "total": 0}"#).await;
+    let ended = Program::run(&["check", "--upstream", &api.url(), "--format", "json"], &[]).await;
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let expected = json!({
+        "passed": true, "services": ["shop.v1.ProductService"], "methods": 2, "faults": [], "warnings": [],
+        "calls": [
+            {"method": "shop.v1.ProductService/ListProducts", "request": "GET /products", "status": 200,
+             "outcome": "drifts", "why": null,
+             "findings": [{"path": "total", "kind": "unknown-fields", "what": null, "count": 1, "line": 1, "column": 27}]},
+            {"method": "shop.v1.ProductService/GetProduct", "request": null, "status": null, "outcome": "skipped",
+             "why": "it takes an example: --example 'GetProduct={…}'", "findings": []},
+        ],
+    });
+    assert_eq!((report, ended.code), (expected, Some(0)));
+    assert_eq!(api.call().uri, "/products");
+    let words = ["check", "--upstream", &api.url(), "--fail-on", "drift"];
+    assert_eq!(Program::run(&words, &[]).await.code, Some(1));
+}
+
+#[tokio::test]
+async fn check_warns_of_what_no_call_can_use() {
+    let ended = Program::run(&[&["check"], &KITCHEN[..]].concat(), &[]).await;
+    assert!(ended.stdout.starts_with("the contract is sound: 1 service, 19 methods\n"), "{}", ended.stdout);
+    let warnings: Vec<_> = ended.stdout.lines().filter_map(|line| line.strip_prefix("warning: ")).collect();
+    let [streaming, unmapped, inner, more] = warnings.as_slice() else { panic!("{warnings:?}") };
+    assert!(
+        streaming.ends_with("WatchDish: streams, which a REST API cannot: calls are answered UNIMPLEMENTED")
+    );
+    assert!(unmapped.ends_with("Whisper: has no HTTP rule: calls are answered UNIMPLEMENTED"));
+    assert!(inner.ends_with("the query carries kitchen.v1.Everything.inner, whose type contains itself"));
+    assert!(more.ends_with("the query carries kitchen.v1.Everything.more, whose type contains itself"));
+    assert_eq!(ended.code, Some(0));
+}
+
+const SOUND: &str = "syntax = \"proto3\";\npackage a.v1;\nimport \"google/api/annotations.proto\";\n\
+    import \"google/type/date.proto\";\n\
+    service Days {\n  rpc Get(In) returns (google.type.Date) { option (google.api.http) = {get: \"/days/{name}\"}; }\n}\n\
+    message In { string name = 1; }\n";
+
+#[tokio::test]
+async fn every_fault_of_every_file_is_told_with_its_line_and_a_caret() {
+    let folder = folder(&[
+        (
+            "a/v1/a.proto",
+            &SOUND.replace("{name}", "{nme}").replace("rpc Get", "rpc Two(In) returns (In) {}\n  rpc Get"),
+        ),
+        (
+            "b/v1/b.proto",
+            "syntax = \"proto3\";\npackage b.v1;\nmessage In { strin name = 1; int32 n = 1; }\n",
+        ),
+        ("c/v1/c.proto", "edition = \"2023\";\npackage c.v1;\n"),
+    ]);
+    let ended = with_file(&["check", "--proto"], &folder, "").await;
+    let expected = "error: 4 faults to mend:
+  b/v1/b.proto:3:14: name 'strin' is not defined
+       3 | message In { strin name = 1; int32 n = 1; }
+         |              ^^^^^
+  b/v1/b.proto:3:40: field number '1' is already used
+       3 | message In { strin name = 1; int32 n = 1; }
+         |                                        ^
+  c/v1/c.proto:1:1: editions are read from descriptor sets, not from .proto files
+       1 | edition = \"2023\";
+         | ^^^^^^^
+      run buf build --as-file-descriptor-set -o FILE, and give --descriptor-set FILE
+  a/v1/a.proto:7:85: a.v1.Days.Get: a.v1.In has no field \"nme\"
+       7 |   rpc Get(In) returns (google.type.Date) { option (google.api.http) = {get: \"/days/{nme}\"}; }
+         |                                                                                     ^^^
+      it has: name
+";
+    assert_eq!(ended.stderr, expected);
+    assert_eq!(ended.code, Some(78));
+}
+
+#[tokio::test]
+async fn faults_are_told_as_json_where_that_is_asked_for() {
+    let folder = folder(&[("a/v1/a.proto", &SOUND.replace("{name}", "{nme}"))]);
+    let ended = with_file(&["check", "--format", "json", "--proto"], &folder, "").await;
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(report["passed"], false);
+    assert_eq!(report["faults"][0]["what"], "a.v1.In has no field \"nme\"");
+    assert_eq!((ended.stderr.as_str(), ended.code), ("", Some(78)));
+}
+
+#[tokio::test]
+async fn a_contract_is_the_same_from_its_files_and_from_its_descriptor_set() {
+    let folder = folder(&[("a/v1/a.proto", SOUND)]);
+    let proto = folder.path().join("a/v1/a.proto");
+    let set = folder.path().join("set.binpb");
+    let [proto, set] = [&proto, &set].map(|path| path.to_str().unwrap());
+    let written = Program::run(&["descriptor", "--proto", proto, "--out", set], &[]).await;
+    assert_eq!(written.code, Some(0), "{}", written.stderr);
+    let from_files = Program::run(&["routes", "--proto", proto], &[]).await;
+    let from_set = Program::run(&["routes", "--descriptor-set", set], &[]).await;
+    let table =
+        "RPC            VERB  PATH          BODY  ANSWER\na.v1.Days/Get  GET   /days/{name}  -     *\n";
+    assert_eq!((from_files.stdout.as_str(), from_set.stdout.as_str()), (table, table));
+}
+
+#[tokio::test]
+async fn imports_are_found_where_packages_or_includes_say() {
+    let folder = folder(&[
+        (
+            "api/a/v1/a.proto",
+            &SOUND.replace("google/type/date.proto", "b/v1/b.proto").replace("google.type.Date", "b.v1.Day"),
+        ),
+        ("api/b/v1/b.proto", "syntax = \"proto3\"; package b.v1; message Day {}"),
+        (
+            "flat/a.proto",
+            &SOUND.replace("google/type/date.proto", "day.proto").replace("google.type.Date", "Day"),
+        ),
+        ("flat/day.proto", "syntax = \"proto3\"; package a.v1; message Day {}"),
+        (
+            "apart/a.proto",
+            &SOUND.replace("google/type/date.proto", "b/v1/b.proto").replace("google.type.Date", "b.v1.Day"),
+        ),
+    ]);
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for words in [
+        vec![path("api/a/v1/a.proto")],
+        vec![path("api")],
+        vec![path("flat/a.proto")],
+        vec![path("flat")],
+        vec![path("apart/a.proto"), "--include".to_owned(), path("api"), path("apart")],
+    ] {
+        let words: Vec<_> =
+            ["check", "--proto"].into_iter().chain(words.iter().map(String::as_str)).collect();
+        let ended = Program::run(&words, &[]).await;
+        assert_eq!(
+            ended.stdout, "the contract is sound: 1 service, 1 method\n",
+            "{words:?} {}",
+            ended.stderr
+        );
+    }
+    let ended = with_file(&["check", "--proto"], &folder, "apart/a.proto").await;
+    assert!(ended.stderr.contains("import 'b/v1/b.proto' not found"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("name the folder that the import is counted from with --include"));
+}
+
+#[tokio::test]
+async fn a_service_configuration_overrides_annotations() {
+    let rules = "type: google.api.Service\nconfig_version: 3\nname: shop.example.com\nhttp:\n  rules:\n\
+        \x20 - selector: shop.v1.ProductService.GetProduct\n    get: /lost\n\
+        \x20 - selector: shop.v1.ProductService.GetProduct\n    post: /v2/products/{id}\n    body: '*'\n\
+        \x20   additionalBindings:\n    - custom: {kind: HEAD, path: '/v2/{id}'}\n";
+    let folder = folder(&[("service.yaml", rules)]);
+    let ended = with_file(&["routes", "--service-config"], &folder, "service.yaml").await;
+    let table = "RPC                                  VERB  PATH               BODY  ANSWER\n\
+        shop.v1.ProductService/ListProducts  GET   /products          -     *\n\
+        shop.v1.ProductService/GetProduct    POST  /v2/products/{id}  *     *\n\
+        shop.v1.ProductService/GetProduct    HEAD  /v2/{id}           -     *\n";
+    assert_eq!(ended.stdout, table, "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_service_configuration_is_told_with_its_place() {
+    let rule = |rule: &str| format!("http:\n  rules:\n  - {rule}\n");
+    for (text, told) in [
+        (
+            rule("{selector: shop.v1.ProductService.GetProduct, get: '/v2/{idd}'}"),
+            "service.yaml:3:62: shop.v1.ProductService.GetProduct: shop.v1.GetProductRequest has no field \"idd\"",
+        ),
+        (
+            rule("{selector: shop.v1.ProductService.Nope, get: '/v2'}"),
+            "service.yaml:3:16: shop.v1.ProductService.Nope: the contract has no method \"shop.v1.ProductService.Nope\"",
+        ),
+        (rule("{get: '/v2'}"), "service.yaml:3:5: : the rule has no selector"),
+        (
+            rule("{selector: shop.v1.ProductService.GetProduct, get: '/a', put: '/b'}"),
+            "service.yaml:3:5: shop.v1.ProductService.GetProduct: the rule names more than one verb",
+        ),
+        (rule("{selector: a, fetch: '/v2'}"), "service.yaml:3:19: cannot be read: "),
+        ("http: [".to_owned(), "service.yaml:1:"),
+    ] {
+        let folder = folder(&[("service.yaml", &text)]);
+        let ended = with_file(&["check", "--service-config"], &folder, "service.yaml").await;
+        let path = folder.path().join("service.yaml");
+        let told = told.replacen("service.yaml", path.to_str().unwrap(), 1);
+        assert!(ended.stderr.contains(&format!("  {told}")), "{text}: {}", ended.stderr);
+        assert!(ended.stderr.contains('^'), "{}", ended.stderr);
+        assert_eq!(ended.code, Some(78), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_services_that_are_named_are_served() {
+    let folder =
+        folder(&[("a/v1/a.proto", &format!("{SOUND}service More {{ rpc M(In) returns (In) {{}} }}\n"))]);
+    let proto = folder.path().join("a/v1/a.proto");
+    let words = ["routes", "--proto", proto.to_str().unwrap(), "--service", "a.v1.More"];
+    let ended = Program::run(&words, &[]).await;
+    assert!(ended.stdout.contains("a.v1.More/M") && !ended.stdout.contains("a.v1.Days"), "{}", ended.stdout);
+    let words = ["routes", "--service", "a.v1.Nope"];
+    let ended = Program::run(&words, &[]).await;
+    let told = "error: 1 fault to mend:\n  --service: the contract has no service \"a.v1.Nope\"\n      the contract has: shop.v1.ProductService\n";
+    assert_eq!((ended.stderr.as_str(), ended.code), (told, Some(78)));
+}
+
+#[tokio::test]
+async fn files_that_are_not_there_are_told() {
+    for (flag, mend) in [
+        ("--proto", "name a .proto file, or a folder that has some"),
+        ("--descriptor-set", "write it with buf build"),
+        ("--service-config", "name the YAML of a google.api.Service"),
+    ] {
+        let ended = Program::run(&["check", flag, "/nowhere/at/all"], &[]).await;
+        assert!(ended.stderr.contains("/nowhere/at/all: cannot be read: No such file"), "{}", ended.stderr);
+        assert!(ended.stderr.contains(mend), "{}", ended.stderr);
+        assert_eq!(ended.code, Some(78), "{flag}");
+    }
+    assert!(!Path::new("/nowhere").exists());
+}
