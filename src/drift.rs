@@ -71,11 +71,11 @@ pub async fn check(bridge: &Bridge, method: usize, example: Option<&Bytes>) -> C
         why: skipped(described, example),
         findings: Vec::new(),
     };
-    if checked.why.is_none() {
-        if let Err(why) = call(bridge, method, example.cloned().unwrap_or_default(), &mut checked).await {
-            checked.outcome = Outcome::Fails;
-            checked.why = Some(why);
-        }
+    if checked.why.is_none()
+        && let Err(why) = call(bridge, method, example.cloned().unwrap_or_default(), &mut checked).await
+    {
+        checked.outcome = Outcome::Fails;
+        checked.why = Some(why);
     }
     checked
 }

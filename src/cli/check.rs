@@ -70,7 +70,7 @@ struct Note {
 pub(super) fn run(args: &Args, matches: &ArgMatches) -> Result<Exit, Faults> {
     let (manner, upstream) = reader::both(args.manner(matches), args.upstream.config(matches))?;
     let contract = match args.source.contract(matches) {
-        Err(faults) if manner.json && !faults.command_line => return Ok(told_as_json(faults)),
+        Err(faults) if manner.json && !faults.command_line => return Ok(told_as_json(&faults)),
         contract => contract?,
     };
     let examples = args.examples(&contract)?;
@@ -153,7 +153,7 @@ fn one_of(text: &str, first: &str, second: &str) -> Option<bool> {
     }
 }
 
-fn told_as_json(faults: Faults) -> Exit {
+fn told_as_json(faults: &Faults) -> Exit {
     let notes = notes(&faults.faults);
     let report =
         Report { passed: false, services: &[], methods: 0, faults: notes, warnings: Vec::new(), calls: &[] };
