@@ -28,16 +28,16 @@ pub(super) struct Mark {
     depth: usize,
 }
 
-/// A key in its quotes, ready to be compared.
+/// A key with its quotes and its colon, ready to be compared.
 #[derive(Debug, Clone)]
 pub(super) struct Key {
-    quoted: Box<[u8]>,
-    /// The first eight bytes, or all and zeros.
-    head: u64,
+    /// The first sixteen bytes, or all and zeros.
+    head: u128,
     /// What counts of them.
-    mask: u64,
-    /// The last eight bytes of more.
-    tail: Option<u64>,
+    mask: u128,
+    /// What comes after them.
+    rest: Box<[u8]>,
+    length: usize,
 }
 
 /// What kind of value comes next.
@@ -97,28 +97,24 @@ impl SyntaxError {
 // === impl Key ===
 
 impl Key {
+    const HEAD: usize = 16;
+
     /// A name that is written without escapes.
     pub(super) fn new(name: &str) -> Self {
-        let quoted: Box<[u8]> = format!("\"{name}\"").into_bytes().into();
-        let mut head = [0; 8];
-        let length = quoted.len().min(8);
-        head[..length].copy_from_slice(&quoted[..length]);
-        let mask = u64::MAX >> (64 - 8 * length);
-        let tail = quoted.last_chunk().filter(|_| quoted.len() > 8).map(|tail| u64::from_le_bytes(*tail));
-        Self { head: u64::from_le_bytes(head), mask, tail, quoted }
+        let text = format!("\"{name}\":").into_bytes();
+        let (first, rest) = text.split_at(text.len().min(Self::HEAD));
+        let mut head = [0; Self::HEAD];
+        head[..first.len()].copy_from_slice(first);
+        let mask = u128::MAX >> (8 * (Self::HEAD - first.len()));
+        Self { head: u128::from_le_bytes(head), mask, rest: rest.into(), length: text.len() }
     }
 
-    /// Whether the text begins with it: up to sixteen bytes are compared as two numbers.
+    /// Whether the text begins with it. At the very end of a text it does not look, since an answer goes on there.
     #[inline]
     fn begins(&self, text: &[u8]) -> bool {
-        let Some(head) = text.first_chunk() else { return text.starts_with(&self.quoted) };
-        if u64::from_le_bytes(*head) & self.mask != self.head {
-            return false;
-        }
-        let Some(tail) = self.tail else { return true };
-        let Some(begin) = text.get(..self.quoted.len()) else { return false };
-        begin.last_chunk().is_some_and(|last| u64::from_le_bytes(*last) == tail)
-            && (begin.len() <= 16 || *begin == *self.quoted)
+        let Some((head, rest)) = text.split_first_chunk() else { return false };
+        u128::from_le_bytes(*head) & self.mask == self.head
+            && (self.rest.is_empty() || rest.starts_with(&self.rest))
     }
 }
 
@@ -187,13 +183,13 @@ impl<'a> Parser<'a> {
 
     /// Whether the key that comes is written exactly like `key`; it is then read, with its colon.
     #[inline]
-    pub(super) fn eat_key(&mut self, key: &Key) -> Result<bool> {
-        if !key.begins(&self.text.as_bytes()[self.at..]) {
-            return Ok(false);
+    pub(super) fn eat_key(&mut self, key: &Key) -> bool {
+        let found = key.begins(&self.text.as_bytes()[self.at..]);
+        if found {
+            self.at += key.length;
+            self.skip_space();
         }
-        self.at += key.quoted.len();
-        self.colon()?;
-        Ok(true)
+        found
     }
 
     /// Reads a key and its colon.
@@ -231,17 +227,18 @@ impl<'a> Parser<'a> {
 
     /// Reads a string that has no escapes; `None` leaves what comes unread.
     #[inline]
-    pub(super) fn plain_string(&mut self) -> Option<&'a str> {
-        if self.byte() != Some(b'"') {
+    pub(super) fn plain_string(&mut self) -> Option<&'a [u8]> {
+        let bytes = self.text.as_bytes();
+        if bytes.get(self.at) != Some(&b'"') {
             return None;
         }
         let start = self.at + 1;
-        let end = end_of_run(self.text.as_bytes(), start);
-        if self.text.as_bytes().get(end) != Some(&b'"') {
+        let end = end_of_run(bytes, start);
+        if bytes.get(end) != Some(&b'"') {
             return None;
         }
         self.at = end + 1;
-        Some(&self.text[start..end])
+        bytes.get(start..end)
     }
 
     /// Reads the opening quote and the text up to the first escape; if [`Self::eat_quote`] says that there is
@@ -274,43 +271,98 @@ impl<'a> Parser<'a> {
     #[inline]
     pub(super) fn number(&mut self) -> Result<Number<'a>> {
         self.skip_space();
-        let start = self.at;
-        let negative = self.eat(b'-');
-        let digits = self.at;
+        let bytes = self.text.as_bytes();
+        let (start, mut at) = (self.at, self.at);
+        let is = |at: usize, wanted: u8| bytes.get(at) == Some(&wanted);
+        let negative = is(at, b'-');
+        at += usize::from(negative);
+        let whole = at;
         let mut mantissa = 0_u64;
-        self.digits(&mut mantissa)?;
-        if self.at - digits > 1 && self.text.as_bytes()[digits] == b'0' {
-            self.at = digits + 1;
-            return Err(self.error("a number must not begin with 0"));
+        at = digits(bytes, at, &mut mantissa);
+        let mut count = at - whole;
+        if count == 0 || (count > 1 && is(whole, b'0')) {
+            return Err(self.bad_integer(whole, count));
         }
-        let mut count = self.at - digits;
         let mut decimals = 0;
-        if self.eat(b'.') {
-            let before = self.at;
-            self.digits(&mut mantissa)?;
-            decimals = self.at - before;
+        if is(at, b'.') {
+            let point = at;
+            at = digits(bytes, at + 1, &mut mantissa);
+            decimals = at - point - 1;
             count += decimals;
+            if decimals == 0 {
+                return Err(self.no_digit(at));
+            }
         }
-        let has_exponent = self.eat(b'e') || self.eat(b'E');
+        let has_exponent = is(at, b'e') || is(at, b'E');
         if has_exponent {
-            let _sign = self.eat(b'+') || self.eat(b'-');
-            self.digits(&mut 0)?;
+            at = self.exponent(at + 1)?;
         }
+        self.at = at;
         let exact = !has_exponent && count <= Number::MAX_EXACT_DIGITS;
-        Ok(Number { text: &self.text[start..self.at], negative, mantissa, decimals, exact })
+        Ok(Number { text: &self.text[start..at], negative, mantissa, decimals, exact })
     }
 
-    /// Reads a string that spells a number and nothing else; `None` leaves it unread.
+    /// Where an exponent ends that begins after its `e`.
+    fn exponent(&mut self, at: usize) -> Result<usize> {
+        let bytes = self.text.as_bytes();
+        let sign = matches!(bytes.get(at), Some(b'+' | b'-'));
+        let start = at + usize::from(sign);
+        match digits(bytes, start, &mut 0) {
+            end if end > start => Ok(end),
+            _ => Err(self.no_digit(start)),
+        }
+    }
+
+    #[cold]
+    fn bad_integer(&mut self, at: usize, count: usize) -> Box<SyntaxError> {
+        if count == 0 {
+            return self.no_digit(at);
+        }
+        self.at = at + 1;
+        self.error("a number must not begin with 0")
+    }
+
+    #[cold]
+    fn no_digit(&mut self, at: usize) -> Box<SyntaxError> {
+        self.at = at;
+        self.unexpected("a digit")
+    }
+
+    /// Reads an integer of up to eighteen digits, in quotes if `quoted`; `None` leaves it unread.
     #[inline]
-    pub(super) fn quoted_number(&mut self) -> Option<Number<'a>> {
-        let start = self.at;
-        let number = if self.eat(b'"') && matches!(self.byte(), Some(b'-' | b'0'..=b'9')) {
-            self.number().ok().filter(|_| self.byte() == Some(b'"'))
-        } else {
-            None
+    pub(super) fn plain_integer(&mut self, quoted: bool) -> Option<i64> {
+        let bytes = self.text.as_bytes();
+        let quote = quoted && self.byte() == Some(b'"');
+        let start = self.at + usize::from(quote);
+        let negative = bytes.get(start) == Some(&b'-');
+        let first = start + usize::from(negative);
+        let mut value = 0;
+        let end = digits(bytes, first, &mut value);
+        let ends = match bytes.get(end)? {
+            b'"' => quote,
+            b',' | b'}' | b']' => !quote,
+            _ => false,
         };
-        self.at = if number.is_some() { self.at + 1 } else { start };
-        number
+        if !ends || !(1..=18).contains(&(end - first)) || (end - first > 1 && bytes[first] == b'0') {
+            return None;
+        }
+        self.at = end + usize::from(quote);
+        let value = i64::try_from(value).ok()?;
+        Some(if negative { -value } else { value })
+    }
+
+    /// Whether this word comes; it is then read.
+    #[inline]
+    pub(super) fn eat_word(&mut self, word: &str) -> bool {
+        let found = self.text.as_bytes()[self.at..].starts_with(word.as_bytes());
+        self.at += if found { word.len() } else { 0 };
+        found
+    }
+
+    /// Whether a digit or a minus comes.
+    #[inline]
+    pub(super) fn at_number(&self) -> bool {
+        matches!(self.byte(), Some(b'-' | b'0'..=b'9'))
     }
 
     /// Reads `true` or `false`.
@@ -372,15 +424,20 @@ impl<'a> Parser<'a> {
     #[inline]
     fn next_item(&mut self, first: &mut bool, close: u8, expected: &str) -> Result<bool> {
         self.skip_space();
-        if self.eat(close) {
-            self.depth -= 1;
-            return Ok(false);
+        match self.byte() {
+            Some(b',') if !*first => {
+                self.at += 1;
+                self.skip_space();
+                Ok(true)
+            }
+            Some(byte) if byte == close => {
+                self.at += 1;
+                self.depth -= 1;
+                Ok(false)
+            }
+            _ if std::mem::take(first) => Ok(true),
+            _ => Err(self.unexpected(expected)),
         }
-        if !std::mem::take(first) {
-            self.take(b',', expected)?;
-            self.skip_space();
-        }
-        Ok(true)
     }
 
     #[inline]
@@ -470,17 +527,6 @@ impl<'a> Parser<'a> {
         Ok(value)
     }
 
-    /// Reads one digit or more, and counts them into `value`, which wraps if there are too many.
-    #[inline]
-    fn digits(&mut self, value: &mut u64) -> Result<()> {
-        let start = self.at;
-        while let Some(digit @ b'0'..=b'9') = self.byte() {
-            *value = value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
-            self.at += 1;
-        }
-        if self.at == start { Err(self.unexpected("a digit")) } else { Ok(()) }
-    }
-
     fn word(&mut self, word: &str) -> Result<()> {
         if !self.text.as_bytes()[self.at..].starts_with(word.as_bytes()) {
             return Err(self.unexpected(word));
@@ -491,6 +537,13 @@ impl<'a> Parser<'a> {
 
     #[inline]
     fn skip_space(&mut self) {
+        // Answers for programs have none, so that one look is mostly enough.
+        if matches!(self.byte(), Some(0..=b' ')) {
+            self.skip_more_space();
+        }
+    }
+
+    fn skip_more_space(&mut self) {
         while matches!(self.byte(), Some(b' ' | b'\n' | b'\t' | b'\r')) {
             self.at += 1;
         }
@@ -526,6 +579,16 @@ impl<'a> Parser<'a> {
     fn error(&self, what: impl Into<String>) -> Box<SyntaxError> {
         SyntaxError::at(self.at, what)
     }
+}
+
+/// Where the digits from `at` on end; they are counted into `value`, which wraps if there are too many.
+#[inline]
+fn digits(text: &[u8], mut at: usize, value: &mut u64) -> usize {
+    while let Some(digit @ b'0'..=b'9') = text.get(at) {
+        *value = value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+        at += 1;
+    }
+    at
 }
 
 /// The first quote, backslash or control character from `at` on, else the end: sixteen bytes at a time.

@@ -40,13 +40,6 @@ impl<'a> Number<'a> {
         self.decimals == 0 && (self.exact || !self.text.contains(['e', 'E']))
     }
 
-    /// The integer that it is, where that is plain to see and not too large.
-    #[inline]
-    pub(super) fn small_integer(&self) -> Option<i64> {
-        let value = i64::try_from(self.mantissa).ok().filter(|_| self.exact && self.decimals == 0)?;
-        Some(if self.negative { -value } else { value })
-    }
-
     /// The integer that it is; `None` if it is none.
     pub(super) fn integer(&self) -> Option<i128> {
         if self.exact && self.decimals == 0 {
@@ -56,16 +49,21 @@ impl<'a> Number<'a> {
         integer(self.text)
     }
 
-    /// The double nearest to it; infinite if it is too large.
+    /// The double nearest to it, where a division tells it.
     #[inline]
     #[allow(clippy::cast_precision_loss)] // integers up to the limit are doubles
-    pub(super) fn double(&self) -> Option<f64> {
-        if self.exact && self.mantissa <= MAX_EXACT_DOUBLE && self.decimals < POWERS.len() {
-            // Both are exact, and a division is rounded once: so it is the nearest.
-            let value = self.mantissa as f64 / POWERS[self.decimals];
-            return Some(if self.negative { -value } else { value });
+    pub(super) fn plain_double(&self) -> Option<f64> {
+        if !self.exact || self.mantissa > MAX_EXACT_DOUBLE {
+            return None;
         }
-        self.text.parse().ok()
+        // Both are exact, and a division is rounded once: so it is the nearest.
+        let value = self.mantissa as f64 / POWERS.get(self.decimals)?;
+        Some(if self.negative { -value } else { value })
+    }
+
+    /// The double nearest to it; infinite if it is too large.
+    pub(super) fn double(&self) -> Option<f64> {
+        self.plain_double().or_else(|| self.text.parse().ok())
     }
 
     /// The float nearest to it; infinite if it is too large.

@@ -157,7 +157,7 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
         let mut place = 0;
         let mut first = true;
         while self.parser.next_member(&mut first)? {
-            if let Some((slot, name)) = self.expected_key(plan, place)? {
+            if let Some((slot, name)) = self.expected_key(plan, place) {
                 place = slot + 1;
                 self.member(plan, slot, name, open, out)?;
                 continue;
@@ -186,12 +186,12 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
 
     /// Serializers write the fields of a type in one order, so the next key is mostly the one that came before.
     #[inline]
-    fn expected_key<'p>(&mut self, plan: &'p MessagePlan, place: usize) -> Result<Option<(usize, &'p str)>> {
-        let Some((slot, field)) = plan.expected(place) else { return Ok(None) };
-        if self.parser.eat_key(&field.keys[0])? {
-            return Ok(Some((slot, &field.json_name)));
+    fn expected_key<'p>(&mut self, plan: &'p MessagePlan, place: usize) -> Option<(usize, &'p str)> {
+        let (slot, field) = plan.expected(place)?;
+        if self.parser.eat_key(&field.keys[0]) {
+            return Some((slot, &field.json_name));
         }
-        Ok(self.parser.eat_key(&field.keys[1])?.then_some((slot, &field.name)))
+        self.parser.eat_key(&field.keys[1]).then_some((slot, &field.name))
     }
 
     fn unknown_field(&mut self, key: &str, out: &mut Vec<u8>) -> Result<()> {
@@ -212,21 +212,16 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
         out: &mut Vec<u8>,
     ) -> Result<()> {
         let field = &plan.fields[slot];
-        if let (Kind::Scalar(Scalar::String), Shape::Single { explicit }, None) =
+        let again = self.mark(open, slot);
+        if let (Kind::Scalar(scalar), Shape::Single { explicit }, None) =
             (&field.kind, field.shape, field.oneof)
-            && !self.is_marked(open, slot)
-            && let Some(text) = self.parser.plain_string()
+            && !again
+            && self.plain_single(*scalar, field.number, explicit, out)
         {
-            // Nothing can be wrong with a text, and texts are most of what APIs answer.
-            self.mark(open, slot);
-            if explicit || !text.is_empty() {
-                wire::put_tag(field.number, Type::Bytes, out);
-                wire::put_bytes(text.as_bytes(), out);
-            }
             return Ok(());
         }
         self.guarded(name, out, |decoder, out| {
-            if decoder.mark(open, slot) {
+            if again {
                 decoder.tolerate(Tolerance::DuplicateKey)?;
                 decoder.repeat(open, Repeat { number: field.number, from: out.len() });
             } else if let Some(oneof) = field.oneof
@@ -278,9 +273,7 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
         match field.shape {
             Shape::Single { explicit } => self.single(field, explicit, out),
             Shape::List { packed: true } => self.packed(field, out),
-            Shape::List { packed: false } => {
-                self.elements(&field.kind, |decoder, out| decoder.single(field, true, out), out)
-            }
+            Shape::List { packed: false } => self.unpacked(field, out),
             Shape::Map => self.map(field, out),
         }
     }
@@ -306,7 +299,11 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
         wire::put_tag(field.number, Type::Bytes, out);
         let content = out.len();
         wire::put_delimited(out, |out| {
-            self.elements(&field.kind, |decoder, out| decoder.value(&field.kind, out).map(drop), out)
+            let plain = |decoder: &mut Self, out: &mut Vec<u8>| match field.kind {
+                Kind::Scalar(scalar) => decoder.plain(scalar, out),
+                _ => false,
+            };
+            self.elements(&field.kind, plain, |decoder, out| decoder.value(&field.kind, out).map(drop), out)
         })?;
         if out[content..] == [0] {
             out.truncate(start);
@@ -314,9 +311,20 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
         Ok(())
     }
 
-    pub(super) fn elements(
+    fn unpacked(&mut self, field: &FieldPlan, out: &mut Vec<u8>) -> Result<()> {
+        let plain = |decoder: &mut Self, out: &mut Vec<u8>| match field.kind {
+            Kind::Scalar(scalar) => decoder.plain_single(scalar, field.number, true, out),
+            _ => false,
+        };
+        self.elements(&field.kind, plain, |decoder, out| decoder.single(field, true, out), out)
+    }
+
+    /// Reads an array: each element by `plain` if that takes it, else by `element`.
+    #[inline]
+    fn elements(
         &mut self,
         kind: &Kind,
+        mut plain: impl FnMut(&mut Self, &mut Vec<u8>) -> bool,
         mut element: impl FnMut(&mut Self, &mut Vec<u8>) -> Result<()>,
         out: &mut Vec<u8>,
     ) -> Result<()> {
@@ -325,14 +333,17 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
         let mut first = true;
         let mut index = 0;
         while self.parser.next_element(&mut first)? {
-            self.guarded(index, out, |decoder, out| {
+            index += 1;
+            if plain(self, out) {
+                continue;
+            }
+            self.guarded(index - 1, out, |decoder, out| {
                 if decoder.parser.peek()? == Next::Null && !kind.takes_null() {
                     decoder.tolerate(Tolerance::NullElement)?;
                     return Ok(decoder.parser.null()?);
                 }
                 element(decoder, out)
             })?;
-            index += 1;
         }
         Ok(())
     }

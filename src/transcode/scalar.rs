@@ -44,6 +44,67 @@ impl<const SURVEY: bool> Decoder<'_, SURVEY> {
         Ok(())
     }
 
+    /// Appends one scalar that is written just as ProtoJSON writes it, which nearly all are. `false` leaves everything
+    /// as it was, for [`Self::scalar`] to find out what there is.
+    #[inline]
+    pub(super) fn plain(&mut self, scalar: Scalar, out: &mut Vec<u8>) -> bool {
+        match scalar {
+            Scalar::String => match self.parser.plain_string() {
+                Some(text) => wire::put_bytes(text, out),
+                None => return false,
+            },
+            Scalar::Bool if self.parser.eat_word("true") => out.push(1),
+            Scalar::Bool if self.parser.eat_word("false") => out.push(0),
+            Scalar::Bool | Scalar::Bytes | Scalar::Float => return false,
+            Scalar::Double => return self.plain_double(out),
+            scalar => {
+                let before = self.parser.mark();
+                let value = self.parser.plain_integer(scalar.is_long());
+                match value.filter(|value| scalar.small_range().contains(value)) {
+                    Some(value) => put_integer(scalar, value, out),
+                    None => {
+                        self.parser.reset(before);
+                        return false;
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    #[inline]
+    fn plain_double(&mut self, out: &mut Vec<u8>) -> bool {
+        if !self.parser.at_number() {
+            return false;
+        }
+        let before = self.parser.mark();
+        let value = self.parser.number().ok().and_then(|number| number.plain_double());
+        match value {
+            Some(value) => out.extend_from_slice(&value.to_le_bytes()),
+            None => self.parser.reset(before),
+        }
+        value.is_some()
+    }
+
+    /// The same with its tag. Where a default value is the same as none, it is left out.
+    #[inline]
+    pub(super) fn plain_single(
+        &mut self,
+        scalar: Scalar,
+        number: u32,
+        explicit: bool,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let start = out.len();
+        wire::put_tag(number, scalar.wire_type(), out);
+        let content = out.len();
+        let written = self.plain(scalar, out);
+        if !written || (!explicit && out[content..].iter().all(|byte| *byte == 0)) {
+            out.truncate(start);
+        }
+        written
+    }
+
     /// Appends a text, unescaped, behind its length.
     #[inline]
     fn string(&mut self, out: &mut Vec<u8>) -> Result<()> {
@@ -60,14 +121,10 @@ impl<const SURVEY: bool> Decoder<'_, SURVEY> {
 
     /// A number in quotes, which is how 64 bits are written, and a tolerance for others.
     fn quoted_number(&mut self, scalar: Scalar, out: &mut Vec<u8>) -> Result<()> {
-        if let Some(number) = self.parser.quoted_number() {
-            return self.put_quoted(scalar, &number, out);
-        }
         let text = self.parser.string()?;
         if scalar.is_float() && is_float_word(&text) {
             return put_float_word(scalar, &text, out).ok_or_else(|| self.not_a_number(scalar, &text));
         }
-        // Escapes may spell a number too.
         let Some(number) = Number::spelled(&text) else { return Err(self.not_a_number(scalar, &text)) };
         self.put_quoted(scalar, &number, out)
     }
@@ -88,8 +145,7 @@ impl<const SURVEY: bool> Decoder<'_, SURVEY> {
     }
 
     /// Appends a number, which `found` says what it is if it does not fit.
-    #[inline]
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // every cast is of a value in range
+    #[allow(clippy::cast_possible_truncation)] // the value is in range
     pub(super) fn put_number(
         &self,
         scalar: Scalar,
@@ -101,21 +157,8 @@ impl<const SURVEY: bool> Decoder<'_, SURVEY> {
         if scalar.is_float() {
             return put_float(scalar, number, out).ok_or_else(wrong);
         }
-        // The sixty-four bits that the value is in two's complement.
-        let bits = number.small_integer().filter(|value| scalar.small_range().contains(value));
-        let bits = bits.map(|value| value as u64).or_else(|| {
-            number.integer().filter(|value| scalar.range().contains(value)).map(|value| value as u64)
-        });
-        let bits = bits.ok_or_else(wrong)?;
-        match scalar {
-            Scalar::Int32 | Scalar::Int64 | Scalar::Uint32 | Scalar::Uint64 => wire::put_varint(bits, out),
-            Scalar::Sint32 | Scalar::Sint64 => {
-                let value = bits as i64;
-                wire::put_varint(((value << 1) ^ (value >> 63)) as u64, out);
-            }
-            Scalar::Fixed32 | Scalar::Sfixed32 => out.extend_from_slice(&(bits as u32).to_le_bytes()),
-            _ => out.extend_from_slice(&bits.to_le_bytes()),
-        }
+        let value = number.integer().filter(|value| scalar.range().contains(value)).ok_or_else(wrong)?;
+        put_integer(scalar, value as i64, out);
         Ok(())
     }
 
@@ -248,6 +291,20 @@ const URL_SAFE_BASE64: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, LENIENT);
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)
     .with_decode_allow_trailing_bits(true);
+
+/// Appends an integer that is in the range of its type; those above 63 bits come as the negative number of the same bits.
+#[inline]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // as the wire format defines
+fn put_integer(scalar: Scalar, value: i64, out: &mut Vec<u8>) {
+    match scalar {
+        Scalar::Int32 | Scalar::Int64 | Scalar::Uint32 | Scalar::Uint64 => {
+            wire::put_varint(value as u64, out);
+        }
+        Scalar::Sint32 | Scalar::Sint64 => wire::put_varint(((value << 1) ^ (value >> 63)) as u64, out),
+        Scalar::Fixed32 | Scalar::Sfixed32 => out.extend_from_slice(&(value as u32).to_le_bytes()),
+        _ => out.extend_from_slice(&value.to_le_bytes()),
+    }
+}
 
 /// Appends a float; one too large for the type is not rounded to infinity.
 #[inline]

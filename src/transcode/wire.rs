@@ -242,12 +242,25 @@ pub(super) fn put_tag(number: u32, wire_type: Type, out: &mut Vec<u8>) {
 /// Appends a varint.
 #[inline]
 #[allow(clippy::cast_possible_truncation)] // seven bits at a time is the encoding
-pub(super) fn put_varint(mut value: u64, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
+pub(super) fn put_varint(value: u64, out: &mut Vec<u8>) {
+    if value < 0x80 {
+        out.push(value as u8);
+    } else {
+        put_long_varint(value, out);
     }
-    out.push(value as u8);
+}
+
+#[allow(clippy::cast_possible_truncation)] // seven bits at a time is the encoding
+fn put_long_varint(mut value: u64, out: &mut Vec<u8>) {
+    let mut bytes = [0; 10];
+    let mut length = 0;
+    while value >= 0x80 {
+        bytes[length] = value as u8 | 0x80;
+        value >>= 7;
+        length += 1;
+    }
+    bytes[length] = value as u8;
+    out.extend_from_slice(&bytes[..=length]);
 }
 
 /// Appends a length and the bytes.
