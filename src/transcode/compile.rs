@@ -146,7 +146,7 @@ impl<'a> Compiler<'a> {
             ProtoKind::Message(message) if is_group => Kind::Group(self.fields_of(message)),
             ProtoKind::Message(message) => self.kind_of(message),
             ProtoKind::Enum(values) if values.full_name() == "google.protobuf.NullValue" => Kind::Null,
-            ProtoKind::Enum(values) => Kind::Enum(EnumPlan::of(values)),
+            ProtoKind::Enum(values) => Kind::Enum(EnumPlan::of(values).into()),
             scalar => Kind::Scalar(Scalar::of(scalar)),
         }
     }

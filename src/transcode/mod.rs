@@ -158,7 +158,7 @@ impl MethodPlan {
                 Some(field) => {
                     let plan = schema.message(output_fields);
                     let slot = plan.slot_numbered(field.number()).unwrap_or_default();
-                    ResponsePlan::Field(plan.fields[slot].clone())
+                    ResponsePlan::Field(plan.fields[slot].clone().into())
                 }
             };
             // Exactly this: with anything more Rails takes the bridge for a browser and answers errors in HTML.

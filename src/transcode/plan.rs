@@ -6,7 +6,10 @@
 
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicU16, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
 };
 
 use super::json::Key;
@@ -82,7 +85,7 @@ pub(super) enum Kind {
     /// A scalar.
     Scalar(Scalar),
     /// An enum.
-    Enum(EnumPlan),
+    Enum(Arc<EnumPlan>),
     /// `google.protobuf.NullValue`, which JSON writes as `null`.
     Null,
     /// A message that JSON writes as an object of its fields.

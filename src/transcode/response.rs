@@ -23,7 +23,7 @@ pub(super) enum ResponsePlan {
     /// JSON of the whole message.
     Message(Kind),
     /// JSON of one field.
-    Field(FieldPlan),
+    Field(Box<FieldPlan>),
     /// Any bytes, as the `google.api.HttpBody` that the response is, or that is its field of this number.
     HttpBody(Option<u32>),
 }
