@@ -22,6 +22,7 @@ mod grpcurl;
 mod health;
 mod misconfigured;
 mod python;
+mod rack;
 mod request_id;
 mod stopping;
 mod typed;

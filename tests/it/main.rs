@@ -9,6 +9,7 @@ mod support;
 
 /// What a JSON answer becomes, field by field, and what is said when it does not fit.
 mod answers;
+mod any_contract;
 /// What a gRPC client expects of any server: health, reflection, limits, compression, deadlines.
 mod citizen;
 /// Which contracts are refused, and how that is told.

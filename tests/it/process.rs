@@ -113,6 +113,58 @@ async fn a_call_leaves_one_line_with_what_happened() {
 }
 
 #[tokio::test]
+async fn what_was_tolerated_in_an_answer_stands_in_its_line() {
+    let api = Api::saying(r#"{"products": [{"id": "1", "sku": 7}, {"sku": 8, "reviews": [null]}]}"#).await;
+    let mut program = Program::start(&["serve", "--listen", "127.0.0.1:0", "--upstream", &api.url()], &[]);
+    client(&program.address().await).await.list_products(ListProductsRequest {}).await.unwrap();
+    let line = program.log("shop.v1.ProductService/ListProducts").await;
+    assert_eq!(line["tolerated"], "2 unknown-fields, 1 null-elements", "{line}");
+}
+
+#[tokio::test]
+async fn what_is_not_to_be_tolerated_is_refused() {
+    let api = Api::saying(r#"{"products": [{"sku": 7}, {"created_at": "2022-08-05 22:38:22 UTC"}]}"#).await;
+    for (names, complaint) in [
+        ("unknown-fields", "products[0].sku: the contract has no such field (line 1, column 23)"),
+        (
+            "null-elements,ruby-times",
+            "products[1].created_at: expected a time such as 2026-01-02T03:04:05.678Z, found Ruby's own form (line 1, column 67)",
+        ),
+        ("proto-json", "products[0].sku: the contract has no such field (line 1, column 23)"),
+        ("all", "products[0].sku: the contract has no such field (line 1, column 23)"),
+    ] {
+        let words = ["serve", "--listen", "127.0.0.1:0", "--upstream", &api.url(), "--strict-json", names];
+        let mut program = Program::start(&words, &[]);
+        let mut shop = client(&program.address().await).await;
+        let status = shop.list_products(ListProductsRequest {}).await.unwrap_err();
+        let expected = format!("the API's answer does not fit the contract: {complaint}");
+        assert_eq!((status.code(), status.message()), (Code::Internal, expected.as_str()), "{names}");
+    }
+}
+
+#[tokio::test]
+async fn settings_of_the_contract_that_cannot_be_meant_are_refused() {
+    for (words, told) in [
+        (&["--rest-style", "php"][..], "--rest-style: \"php\" is not valid\n      write rails or google"),
+        (
+            &["--proto", "a.proto", "--descriptor-set", "a.binpb"],
+            "--descriptor-set: stands beside --proto\n      give one of the two",
+        ),
+        (&["--include", "api"], "--include: stands without --proto\n      give the .proto files as --proto"),
+        (
+            &["--strict-json", "unknown-fields,nulls"],
+            "--strict-json: \"nulls\" is not valid\n      write proto-json, all, or some of unknown-fields, unknown-enum-values, \
+             null-elements, duplicate-keys, ruby-times, quoted-numbers, integral-floats",
+        ),
+    ] {
+        let ended =
+            Program::run(&[&["serve", "--upstream", "http://127.0.0.1:1"], words].concat(), &[]).await;
+        assert_eq!(ended.stderr, format!("error: 1 fault to mend:\n  {told}\n"), "{words:?}");
+        assert_eq!(ended.code, Some(2), "{words:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_lines_of_calls_can_be_turned_down() {
     let api = Api::saying("{}").await;
     let words =
