@@ -2,6 +2,10 @@
 //! of its own.
 
 #![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "all of it is test, the helpers too, for which clippy's own exception does not count"
+)]
 
 use std::fs;
 
