@@ -25,7 +25,7 @@ pub(super) struct SourceSettings {
     /// Full names of the services to serve [default: all that have an HTTP rule]
     #[arg(long, env = "BRIDGE_SERVICE", value_name = "NAME", value_delimiter = ',', num_args = 1.., help_heading = "Contract")]
     service: Vec<String>,
-    /// How the API reads names and lists (rails: tags[]=a, filter[brand]=x; google: tags=a, filter.brand=x, lowerCamelCase)
+    /// How the API reads names and lists (rails: names as in the .proto, google: lowerCamelCase; see docs/contracts.md)
     #[arg(
         long,
         env = "BRIDGE_REST_STYLE",

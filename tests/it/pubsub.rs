@@ -7,7 +7,17 @@ use grpc_rest_bridge::codec::BytesCodec;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor};
 use serde_json::{Value, json};
-use tonic::{Code, Request, Status, transport::Endpoint};
+use tonic::{
+    Code, Request, Status,
+    transport::{Channel, Endpoint},
+};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
 
 use crate::support::{Api, Program, Seen, json as json_answer};
 
@@ -54,7 +64,8 @@ fn body(seen: &Seen) -> Value {
 /// The program before the API, with the contract from its files, and a way to call it.
 struct Served {
     _program: Program,
-    grpc: tonic::client::Grpc<tonic::transport::Channel>,
+    channel: Channel,
+    grpc: tonic::client::Grpc<Channel>,
 }
 
 impl Served {
@@ -73,7 +84,22 @@ impl Served {
         );
         let address = program.address().await;
         let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        Self { _program: program, grpc: tonic::client::Grpc::new(channel) }
+        Self { _program: program, grpc: tonic::client::Grpc::new(channel.clone()), channel }
+    }
+
+    /// What reflection lists.
+    async fn services(&self) -> Vec<String> {
+        let list = MessageRequest::ListServices(String::new());
+        let request = ServerReflectionRequest { host: String::new(), message_request: Some(list) };
+        let mut client = ServerReflectionClient::new(self.channel.clone());
+        let mut answers =
+            client.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
+        match answers.message().await.unwrap().unwrap().message_response {
+            Some(MessageResponse::ListServicesResponse(list)) => {
+                list.service.into_iter().map(|service| service.name).collect()
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     async fn call(&mut self, method: &str, message: Vec<u8>) -> Result<Bytes, Status> {
@@ -104,6 +130,25 @@ async fn every_method_of_a_public_api_is_served_from_its_proto() {
             [&response, &expected].map(|message| serde_json::to_value(message).unwrap());
         assert_eq!(response_json, expected_json, "{name}");
         assert_eq!(response.encoded_len(), expected.encoded_len(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn reflection_and_health_follow_the_contract_that_is_served() {
+    let api = api().await;
+    let served = Served::before(&api).await;
+    let services =
+        ["google.pubsub.v1.Publisher", "google.pubsub.v1.SchemaService", "google.pubsub.v1.Subscriber"];
+    let mut listed = served.services().await;
+    listed.retain(|name| !name.starts_with("grpc."));
+    listed.sort();
+    assert_eq!(listed, services);
+    let mut health = HealthClient::new(served.channel.clone());
+    for service in services {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        // The first probe may be under way.
+        let mut updates = health.watch(request).await.unwrap().into_inner();
+        while updates.message().await.unwrap().unwrap().status() != ServingStatus::Serving {}
     }
 }
 
