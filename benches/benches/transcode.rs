@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 
+use serde::de::IgnoredAny;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use grpc_rest_bridge_benches::{
     Subject, answers, generated,
@@ -28,5 +29,31 @@ fn answers(c: &mut Criterion) {
     compare(c, "wide", &answers::wide(), &Subject::named("GetWide"), generated::<Wide>);
 }
 
-criterion_group!(benches, answers);
+/// What other parsers take to read the same text and keep nothing of it. The bridge has by then written the message.
+fn parsers(c: &mut Criterion) {
+    let json = answers::products(75_000);
+    let mut group = c.benchmark_group("parse alone, 75 KB");
+    group.throughput(Throughput::Bytes(json.len() as u64));
+    group.bench_function("serde_json", |b| {
+        b.iter(|| serde_json::from_slice::<IgnoredAny>(black_box(&json)).expect("it is JSON"));
+    });
+    group.bench_function("sonic-rs", |b| {
+        b.iter(|| sonic_rs::from_slice::<IgnoredAny>(black_box(&json)).expect("it is JSON"));
+    });
+    group.bench_function("jiter", |b| {
+        b.iter(|| jiter::Jiter::new(black_box(&json)).next_skip().expect("it is JSON"));
+    });
+    // It writes into its input, so each round needs a copy.
+    let mut buffers = simd_json::Buffers::new(json.len());
+    group.bench_function("simd-json, tape", |b| {
+        b.iter(|| {
+            let mut copy = black_box(&json).clone();
+            let tape = simd_json::to_tape_with_buffers(&mut copy, &mut buffers).expect("it is JSON");
+            tape.0.len()
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, answers, parsers);
 criterion_main!(benches);

@@ -19,10 +19,15 @@ pub(super) fn run(args: &Args, matches: &ArgMatches) -> Result<Exit, Faults> {
 fn table(contract: &Contract) -> String {
     let mut rows = vec![["RPC", "VERB", "PATH", "BODY", "ANSWER"].map(str::to_owned)];
     for method in contract.methods() {
-        rows.extend(method.bindings().iter().map(|binding| row(method, binding)));
-        if method.bindings().is_empty() {
-            rows.push([method.name(), "-", "no google.api.http: UNIMPLEMENTED", "-", "-"].map(str::to_owned));
+        if !method.is_streaming() {
+            rows.extend(method.bindings().iter().map(|binding| row(method, binding)));
         }
+        let why = match method {
+            method if method.is_streaming() => "(streams: UNIMPLEMENTED)",
+            method if method.bindings().is_empty() => "(no HTTP rule: UNIMPLEMENTED)",
+            _ => continue,
+        };
+        rows.push([method.name(), "-", why, "-", "-"].map(str::to_owned));
     }
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
     let widths: [usize; 5] = std::array::from_fn(width);
