@@ -2,12 +2,12 @@
 
 use std::hint::black_box;
 
-use serde::de::IgnoredAny;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use grpc_rest_bridge_benches::{
     Subject, answers, generated,
     generated::{shop::ListProductsResponse, wide::Wide},
 };
+use serde::de::IgnoredAny;
 
 fn compare(c: &mut Criterion, name: &str, json: &[u8], subject: &Subject, generated: fn(&[u8]) -> Vec<u8>) {
     // A rival that makes something else is no rival.

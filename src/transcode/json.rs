@@ -109,12 +109,13 @@ impl Key {
         Self { head: u128::from_le_bytes(head), mask, rest: rest.into(), length: text.len() }
     }
 
-    /// Whether the text begins with it. At the very end of a text it does not look, since an answer goes on there.
+    /// Where it ends, if it stands at `at`. The last bytes of a text it does not look at, since no key is among them.
     #[inline]
-    fn begins(&self, text: &[u8]) -> bool {
-        let Some((head, rest)) = text.split_first_chunk() else { return false };
-        u128::from_le_bytes(*head) & self.mask == self.head
-            && (self.rest.is_empty() || rest.starts_with(&self.rest))
+    pub(super) fn end(&self, text: &[u8], at: usize) -> Option<usize> {
+        let (head, rest) = text.get(at..)?.split_first_chunk()?;
+        let found = u128::from_le_bytes(*head) & self.mask == self.head
+            && (self.rest.is_empty() || rest.starts_with(&self.rest));
+        found.then_some(at + self.length)
     }
 }
 
@@ -140,6 +141,16 @@ impl<'a> Parser<'a> {
     /// The offset in bytes of what comes next.
     pub(super) fn offset(&self) -> usize {
         self.at
+    }
+
+    /// The whole text.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.text.as_bytes()
+    }
+
+    /// Goes on at `offset`, where the same objects and arrays are open.
+    pub(super) fn seek(&mut self, offset: usize) {
+        self.at = offset;
     }
 
     /// This place, to come back to.
@@ -184,12 +195,12 @@ impl<'a> Parser<'a> {
     /// Whether the key that comes is written exactly like `key`; it is then read, with its colon.
     #[inline]
     pub(super) fn eat_key(&mut self, key: &Key) -> bool {
-        let found = key.begins(&self.text.as_bytes()[self.at..]);
-        if found {
-            self.at += key.length;
+        let end = key.end(self.text.as_bytes(), self.at);
+        if let Some(end) = end {
+            self.at = end;
             self.skip_space();
         }
-        found
+        end.is_some()
     }
 
     /// Reads a key and its colon.
@@ -223,22 +234,6 @@ impl<'a> Parser<'a> {
         self.rest_of_string(&mut text)?;
         // What an escape stands for is checked while it is read.
         String::from_utf8(text).map(Cow::Owned).map_err(|_| self.error("half of a surrogate pair"))
-    }
-
-    /// Reads a string that has no escapes; `None` leaves what comes unread.
-    #[inline]
-    pub(super) fn plain_string(&mut self) -> Option<&'a [u8]> {
-        let bytes = self.text.as_bytes();
-        if bytes.get(self.at) != Some(&b'"') {
-            return None;
-        }
-        let start = self.at + 1;
-        let end = end_of_run(bytes, start);
-        if bytes.get(end) != Some(&b'"') {
-            return None;
-        }
-        self.at = end + 1;
-        bytes.get(start..end)
     }
 
     /// Reads the opening quote and the text up to the first escape; if [`Self::eat_quote`] says that there is
@@ -326,43 +321,6 @@ impl<'a> Parser<'a> {
     fn no_digit(&mut self, at: usize) -> Box<SyntaxError> {
         self.at = at;
         self.unexpected("a digit")
-    }
-
-    /// Reads an integer of up to eighteen digits, in quotes if `quoted`; `None` leaves it unread.
-    #[inline]
-    pub(super) fn plain_integer(&mut self, quoted: bool) -> Option<i64> {
-        let bytes = self.text.as_bytes();
-        let quote = quoted && self.byte() == Some(b'"');
-        let start = self.at + usize::from(quote);
-        let negative = bytes.get(start) == Some(&b'-');
-        let first = start + usize::from(negative);
-        let mut value = 0;
-        let end = digits(bytes, first, &mut value);
-        let ends = match bytes.get(end)? {
-            b'"' => quote,
-            b',' | b'}' | b']' => !quote,
-            _ => false,
-        };
-        if !ends || !(1..=18).contains(&(end - first)) || (end - first > 1 && bytes[first] == b'0') {
-            return None;
-        }
-        self.at = end + usize::from(quote);
-        let value = i64::try_from(value).ok()?;
-        Some(if negative { -value } else { value })
-    }
-
-    /// Whether this word comes; it is then read.
-    #[inline]
-    pub(super) fn eat_word(&mut self, word: &str) -> bool {
-        let found = self.text.as_bytes()[self.at..].starts_with(word.as_bytes());
-        self.at += if found { word.len() } else { 0 };
-        found
-    }
-
-    /// Whether a digit or a minus comes.
-    #[inline]
-    pub(super) fn at_number(&self) -> bool {
-        matches!(self.byte(), Some(b'-' | b'0'..=b'9'))
     }
 
     /// Reads `true` or `false`.
@@ -593,7 +551,7 @@ fn digits(text: &[u8], mut at: usize, value: &mut u64) -> usize {
 
 /// The first quote, backslash or control character from `at` on, else the end: sixteen bytes at a time.
 #[inline]
-fn end_of_run(text: &[u8], mut at: usize) -> usize {
+pub(super) fn end_of_run(text: &[u8], mut at: usize) -> usize {
     while let Some(chunk) = text.get(at..).and_then(<[u8]>::first_chunk::<16>) {
         let bytes = u8x16::new(*chunk);
         let quote = bytes.simd_eq(u8x16::splat(b'"'));

@@ -11,6 +11,7 @@ mod json;
 mod mismatch;
 mod number;
 mod path;
+mod plain;
 mod plan;
 mod proto_json;
 mod query;

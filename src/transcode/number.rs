@@ -49,27 +49,60 @@ impl<'a> Number<'a> {
         integer(self.text)
     }
 
-    /// The double nearest to it, where a division tells it.
-    #[inline]
-    #[allow(clippy::cast_precision_loss)] // integers up to the limit are doubles
-    pub(super) fn plain_double(&self) -> Option<f64> {
-        if !self.exact || self.mantissa > MAX_EXACT_DOUBLE {
-            return None;
-        }
-        // Both are exact, and a division is rounded once: so it is the nearest.
-        let value = self.mantissa as f64 / POWERS.get(self.decimals)?;
-        Some(if self.negative { -value } else { value })
-    }
-
     /// The double nearest to it; infinite if it is too large.
     pub(super) fn double(&self) -> Option<f64> {
-        self.plain_double().or_else(|| self.text.parse().ok())
+        let plain = divided(self.mantissa, self.decimals).filter(|_| self.exact);
+        plain.map(|value| if self.negative { -value } else { value }).or_else(|| self.text.parse().ok())
     }
 
     /// The float nearest to it; infinite if it is too large.
     pub(super) fn single(&self) -> Option<f32> {
         self.text.parse().ok()
     }
+}
+
+/// The double nearest to the quotient, where both are doubles: then a division, which is rounded once, tells it.
+#[inline]
+#[allow(clippy::cast_precision_loss)] // integers up to the limit are doubles
+fn divided(mantissa: u64, decimals: usize) -> Option<f64> {
+    let power = POWERS.get(decimals).filter(|_| mantissa <= MAX_EXACT_DOUBLE)?;
+    Some(mantissa as f64 / power)
+}
+
+/// The decimal number at `at` in a JSON text, and where it ends; `None` where it has an exponent, more digits than a
+/// division tells, or anything but an end after it.
+#[inline]
+pub(super) fn plain_double(text: &[u8], at: usize) -> Option<(f64, usize)> {
+    let negative = text.get(at) == Some(&b'-');
+    let first = at + usize::from(negative);
+    let (mut mantissa, mut end) = (0_u64, first);
+    let mut digits = |end: &mut usize| {
+        let start = *end;
+        while let Some(digit @ b'0'..=b'9') = text.get(*end) {
+            mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+            *end += 1;
+        }
+        *end - start
+    };
+    let whole = digits(&mut end);
+    let mut decimals = 0;
+    if text.get(end) == Some(&b'.') {
+        end += 1;
+        decimals = digits(&mut end);
+        if decimals == 0 {
+            return None;
+        }
+    }
+    let ends = matches!(text.get(end), Some(b',' | b'}' | b']'));
+    if !ends
+        || whole == 0
+        || whole + decimals > Number::MAX_EXACT_DIGITS
+        || (whole > 1 && text[first] == b'0')
+    {
+        return None;
+    }
+    let value = divided(mantissa, decimals)?;
+    Some((if negative { -value } else { value }, end))
 }
 
 /// The integer that a JSON number spells: `7`, `7.0`, `70e-1`; `None` if it is no integer.

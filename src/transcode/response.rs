@@ -11,6 +11,7 @@ use super::{
     json::{Next, Parser},
     mismatch::{Complaint, Mismatch, Step},
     number::Number,
+    plain,
     plan::{FieldPlan, Kind, MessageId, MessagePlan, Scalar, Schema, Shape, WellKnown},
     survey::Survey,
     tolerance::{Strictness, Tolerance, Tolerated},
@@ -156,7 +157,11 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
         self.marks.resize(open.marks + plan.words, 0);
         let mut place = 0;
         let mut first = true;
-        while self.parser.next_member(&mut first)? {
+        loop {
+            self.plain_members(plan, open, &mut place, &mut first, out);
+            if !self.parser.next_member(&mut first)? {
+                break;
+            }
             if let Some((slot, name)) = self.expected_key(plan, place) {
                 place = slot + 1;
                 self.member(plan, slot, name, open, out)?;
@@ -182,6 +187,22 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
         }
         self.marks.truncate(open.marks);
         Ok(())
+    }
+
+    /// Appends members as long as they are plain, and goes to the end of the last one.
+    #[inline]
+    fn plain_members(
+        &mut self,
+        plan: &MessagePlan,
+        open: Open,
+        place: &mut usize,
+        first: &mut bool,
+        out: &mut Vec<u8>,
+    ) {
+        let (text, at) = (self.parser.bytes(), self.parser.offset());
+        let marks = &mut self.marks[open.marks..];
+        let end = plain::members(plan, text, at, first, place, |slot| mark(marks, slot), out);
+        self.parser.seek(end);
     }
 
     /// Serializers write the fields of a type in one order, so the next key is mostly the one that came before.
@@ -212,16 +233,8 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
         out: &mut Vec<u8>,
     ) -> Result<()> {
         let field = &plan.fields[slot];
-        let again = self.mark(open, slot);
-        if let (Kind::Scalar(scalar), Shape::Single { explicit }, None) =
-            (&field.kind, field.shape, field.oneof)
-            && !again
-            && self.plain_single(*scalar, field.number, explicit, out)
-        {
-            return Ok(());
-        }
         self.guarded(name, out, |decoder, out| {
-            if again {
+            if decoder.mark(open, slot) {
                 decoder.tolerate(Tolerance::DuplicateKey)?;
                 decoder.repeat(open, Repeat { number: field.number, from: out.len() });
             } else if let Some(oneof) = field.oneof
@@ -242,10 +255,7 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
     /// Sets a mark, and tells whether it was set.
     #[inline]
     fn mark(&mut self, open: Open, index: usize) -> bool {
-        let (word, bit) = (&mut self.marks[open.marks + index / 64], 1 << (index % 64));
-        let was = *word & bit != 0;
-        *word |= bit;
-        was
+        mark(&mut self.marks[open.marks..], index)
     }
 
     fn repeat(&mut self, open: Open, repeat: Repeat) {
@@ -273,7 +283,9 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
         match field.shape {
             Shape::Single { explicit } => self.single(field, explicit, out),
             Shape::List { packed: true } => self.packed(field, out),
-            Shape::List { packed: false } => self.unpacked(field, out),
+            Shape::List { packed: false } => {
+                self.elements(field, false, |decoder, out| decoder.single(field, true, out), out)
+            }
             Shape::Map => self.map(field, out),
         }
     }
@@ -299,11 +311,7 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
         wire::put_tag(field.number, Type::Bytes, out);
         let content = out.len();
         wire::put_delimited(out, |out| {
-            let plain = |decoder: &mut Self, out: &mut Vec<u8>| match field.kind {
-                Kind::Scalar(scalar) => decoder.plain(scalar, out),
-                _ => false,
-            };
-            self.elements(&field.kind, plain, |decoder, out| decoder.value(&field.kind, out).map(drop), out)
+            self.elements(field, true, |decoder, out| decoder.value(&field.kind, out).map(drop), out)
         })?;
         if out[content..] == [0] {
             out.truncate(start);
@@ -311,41 +319,32 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
         Ok(())
     }
 
-    fn unpacked(&mut self, field: &FieldPlan, out: &mut Vec<u8>) -> Result<()> {
-        let plain = |decoder: &mut Self, out: &mut Vec<u8>| match field.kind {
-            Kind::Scalar(scalar) => decoder.plain_single(scalar, field.number, true, out),
-            _ => false,
-        };
-        self.elements(&field.kind, plain, |decoder, out| decoder.single(field, true, out), out)
-    }
-
-    /// Reads an array: each element by `plain` if that takes it, else by `element`.
-    #[inline]
+    /// Reads an array, each element that is not plain by `element`.
     fn elements(
         &mut self,
-        kind: &Kind,
-        mut plain: impl FnMut(&mut Self, &mut Vec<u8>) -> bool,
+        field: &FieldPlan,
+        packed: bool,
         mut element: impl FnMut(&mut Self, &mut Vec<u8>) -> Result<()>,
         out: &mut Vec<u8>,
     ) -> Result<()> {
         self.expect(Next::Array)?;
         self.parser.begin_array()?;
-        let mut first = true;
         let mut index = 0;
-        while self.parser.next_element(&mut first)? {
-            index += 1;
-            if plain(self, out) {
-                continue;
+        loop {
+            let (text, at) = (self.parser.bytes(), self.parser.offset());
+            self.parser.seek(plain::elements(field, packed, text, at, &mut index, out));
+            if !self.parser.next_element(&mut (index == 0))? {
+                return Ok(());
             }
-            self.guarded(index - 1, out, |decoder, out| {
-                if decoder.parser.peek()? == Next::Null && !kind.takes_null() {
+            self.guarded(index, out, |decoder, out| {
+                if decoder.parser.peek()? == Next::Null && !field.kind.takes_null() {
                     decoder.tolerate(Tolerance::NullElement)?;
                     return Ok(decoder.parser.null()?);
                 }
                 element(decoder, out)
             })?;
+            index += 1;
         }
-        Ok(())
     }
 
     /// Appends one entry message per member: the key in slot 0, the value in slot 1.
@@ -479,6 +478,15 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
     pub(super) fn complaint(&self, what: impl Into<String>) -> Box<Complaint> {
         Complaint::new(self.parser.offset(), what)
     }
+}
+
+/// Sets a mark, and tells whether it was set.
+#[inline]
+fn mark(marks: &mut [u64], index: usize) -> bool {
+    let (word, bit) = (&mut marks[index / 64], 1 << (index % 64));
+    let was = *word & bit != 0;
+    *word |= bit;
+    was
 }
 
 // === impl Kind ===

@@ -44,67 +44,6 @@ impl<const SURVEY: bool> Decoder<'_, SURVEY> {
         Ok(())
     }
 
-    /// Appends one scalar that is written just as ProtoJSON writes it, which nearly all are. `false` leaves everything
-    /// as it was, for [`Self::scalar`] to find out what there is.
-    #[inline]
-    pub(super) fn plain(&mut self, scalar: Scalar, out: &mut Vec<u8>) -> bool {
-        match scalar {
-            Scalar::String => match self.parser.plain_string() {
-                Some(text) => wire::put_bytes(text, out),
-                None => return false,
-            },
-            Scalar::Bool if self.parser.eat_word("true") => out.push(1),
-            Scalar::Bool if self.parser.eat_word("false") => out.push(0),
-            Scalar::Bool | Scalar::Bytes | Scalar::Float => return false,
-            Scalar::Double => return self.plain_double(out),
-            scalar => {
-                let before = self.parser.mark();
-                let value = self.parser.plain_integer(scalar.is_long());
-                match value.filter(|value| scalar.small_range().contains(value)) {
-                    Some(value) => put_integer(scalar, value, out),
-                    None => {
-                        self.parser.reset(before);
-                        return false;
-                    }
-                }
-            }
-        }
-        true
-    }
-
-    #[inline]
-    fn plain_double(&mut self, out: &mut Vec<u8>) -> bool {
-        if !self.parser.at_number() {
-            return false;
-        }
-        let before = self.parser.mark();
-        let value = self.parser.number().ok().and_then(|number| number.plain_double());
-        match value {
-            Some(value) => out.extend_from_slice(&value.to_le_bytes()),
-            None => self.parser.reset(before),
-        }
-        value.is_some()
-    }
-
-    /// The same with its tag. Where a default value is the same as none, it is left out.
-    #[inline]
-    pub(super) fn plain_single(
-        &mut self,
-        scalar: Scalar,
-        number: u32,
-        explicit: bool,
-        out: &mut Vec<u8>,
-    ) -> bool {
-        let start = out.len();
-        wire::put_tag(number, scalar.wire_type(), out);
-        let content = out.len();
-        let written = self.plain(scalar, out);
-        if !written || (!explicit && out[content..].iter().all(|byte| *byte == 0)) {
-            out.truncate(start);
-        }
-        written
-    }
-
     /// Appends a text, unescaped, behind its length.
     #[inline]
     fn string(&mut self, out: &mut Vec<u8>) -> Result<()> {
@@ -295,7 +234,7 @@ const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
 /// Appends an integer that is in the range of its type; those above 63 bits come as the negative number of the same bits.
 #[inline]
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // as the wire format defines
-fn put_integer(scalar: Scalar, value: i64, out: &mut Vec<u8>) {
+pub(super) fn put_integer(scalar: Scalar, value: i64, out: &mut Vec<u8>) {
     match scalar {
         Scalar::Int32 | Scalar::Int64 | Scalar::Uint32 | Scalar::Uint64 => {
             wire::put_varint(value as u64, out);
@@ -356,7 +295,7 @@ impl Scalar {
 
     /// The part of its range that 64 bits with a sign hold.
     #[inline]
-    fn small_range(self) -> std::ops::RangeInclusive<i64> {
+    pub(super) fn small_range(self) -> std::ops::RangeInclusive<i64> {
         match self {
             Self::Int32 | Self::Sint32 | Self::Sfixed32 => i64::from(i32::MIN)..=i64::from(i32::MAX),
             Self::Uint32 | Self::Fixed32 => 0..=i64::from(u32::MAX),
@@ -366,7 +305,7 @@ impl Scalar {
     }
 
     /// Whether ProtoJSON writes it in quotes.
-    fn is_long(self) -> bool {
+    pub(super) fn is_long(self) -> bool {
         matches!(self, Self::Int64 | Self::Sint64 | Self::Sfixed64 | Self::Uint64 | Self::Fixed64)
     }
 
