@@ -174,7 +174,7 @@ fn tell(manner: Manner, contract: &Contract, calls: &[Checked]) -> Exit {
         services: contract.services(),
         methods: contract.methods().len(),
         faults: Vec::new(),
-        warnings: notes(contract.warnings()),
+        warnings: notes(&contract.warnings()),
         calls,
     };
     match print(&if manner.json { as_json(&report) } else { as_text(&report, contract) }) {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost_reflect::{DescriptorPool, ExtensionDescriptor, MethodDescriptor, ServiceDescriptor, Value};
 
 use super::{
-    Contract, Method, RestStyle, editions, http_rule, lint,
+    Contract, Method, RestStyle, editions, http_rule,
     place::{Site, Texts, method_place},
     service_config::ServiceConfig,
 };
@@ -67,7 +67,6 @@ pub(super) fn load(input: &Input<'_>) -> Result<Contract, Vec<Fault>> {
     Ok(Contract {
         descriptor_set: input.descriptor_set.clone(),
         services: services.iter().map(|service| service.full_name().to_owned()).collect(),
-        warnings: lint::warnings(&methods),
         methods,
         implicit: lowered.implicit,
         pool,

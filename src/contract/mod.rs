@@ -34,7 +34,6 @@ pub struct Contract {
     descriptor_set: Bytes,
     services: Vec<String>,
     methods: Vec<Method>,
-    warnings: Vec<Fault>,
     pool: DescriptorPool,
     style: RestStyle,
     /// The full names of singular fields of editions whose default value is the same as none.
@@ -136,8 +135,8 @@ impl Contract {
     }
 
     /// What will not work when it is called, though it keeps nothing from being served.
-    pub fn warnings(&self) -> &[Fault] {
-        &self.warnings
+    pub fn warnings(&self) -> Vec<Fault> {
+        lint::warnings(self)
     }
 
     /// The same contract with this style for each method that does not name its own.

@@ -158,14 +158,29 @@ async fn check_warns_of_what_no_call_can_use() {
     let ended = Program::run(&[&["check"], &KITCHEN[..]].concat(), &[]).await;
     assert!(ended.stdout.starts_with("the contract is sound: 1 service, 19 methods\n"), "{}", ended.stdout);
     let warnings: Vec<_> = ended.stdout.lines().filter_map(|line| line.strip_prefix("warning: ")).collect();
-    let [streaming, unmapped, inner, more] = warnings.as_slice() else { panic!("{warnings:?}") };
-    assert!(
-        streaming.ends_with("WatchDish: streams, which a REST API cannot: calls are answered UNIMPLEMENTED")
-    );
-    assert!(unmapped.ends_with("Whisper: has no HTTP rule: calls are answered UNIMPLEMENTED"));
-    assert!(inner.ends_with("the query carries kitchen.v1.Everything.inner, whose type contains itself"));
-    assert!(more.ends_with("the query carries kitchen.v1.Everything.more, whose type contains itself"));
+    let ends = [
+        "WatchDish: streams, which a REST API cannot: calls are answered UNIMPLEMENTED",
+        "Whisper: has no HTTP rule: calls are answered UNIMPLEMENTED",
+        "the query carries kitchen.v1.Everything.inner, whose type contains itself",
+        "Everything.anything, which is of any type: a call that sets it is answered INVALID_ARGUMENT",
+        "Everything.things, which is of any type: a call that sets it is answered INVALID_ARGUMENT",
+        "the query carries kitchen.v1.Everything.more, whose type contains itself",
+    ];
+    assert_eq!(warnings.len(), ends.len(), "{warnings:?}");
+    for (warning, end) in warnings.iter().zip(ends) {
+        assert!(warning.ends_with(end), "{warning}");
+    }
     assert_eq!(ended.code, Some(0));
+    let words = [&["check", "--rest-style", "google"], &KITCHEN[..]].concat();
+    let google = Program::run(&words, &[]).await.stdout;
+    for told in [
+        "the query carries kitchen.v1.FindDishesRequest.at_least, a map: a call that sets it is answered INVALID_ARGUMENT",
+        "the query carries kitchen.v1.FindDishesRequest.any_of, a list of messages: a call that sets it",
+        "the query carries kitchen.v1.Everything.free, which is free in form: a call that sets it",
+    ] {
+        assert!(google.contains(told), "{google}");
+        assert!(!ended.stdout.contains(told), "{}", ended.stdout);
+    }
 }
 
 const SOUND: &str = "syntax = \"proto3\";\npackage a.v1;\nimport \"google/api/annotations.proto\";\n\
