@@ -191,7 +191,6 @@ pub(super) struct UpstreamSettings {
         env = "BRIDGE_STRICT_JSON",
         value_name = "NAMES",
         value_delimiter = ',',
-        num_args = 1..,
         help_heading = "Upstream"
     )]
     strict_json: Vec<String>,

@@ -11,10 +11,16 @@ use crate::contract::{Contract, RestStyle, Source};
 #[derive(Debug, clap::Args)]
 pub(super) struct SourceSettings {
     /// .proto files whose methods carry google.api.http, or folders of them [default: the embedded shop.v1]
-    #[arg(long, env = "BRIDGE_PROTO", value_name = "PATH", value_delimiter = ',', num_args = 1.., help_heading = "Contract")]
+    #[arg(long, env = "BRIDGE_PROTO", value_name = "PATH", value_delimiter = ',', help_heading = "Contract")]
     proto: Vec<PathBuf>,
     /// Folders that imports are counted from [default: as the packages of the files say]
-    #[arg(long, env = "BRIDGE_INCLUDE", value_name = "DIR", value_delimiter = ',', num_args = 1.., help_heading = "Contract")]
+    #[arg(
+        long,
+        env = "BRIDGE_INCLUDE",
+        value_name = "DIR",
+        value_delimiter = ',',
+        help_heading = "Contract"
+    )]
     include: Vec<PathBuf>,
     /// A FileDescriptorSet with all its imports, in place of --proto
     #[arg(long, env = "BRIDGE_DESCRIPTOR_SET", value_name = "FILE", help_heading = "Contract")]
@@ -23,7 +29,13 @@ pub(super) struct SourceSettings {
     #[arg(long, env = "BRIDGE_SERVICE_CONFIG", value_name = "FILE", help_heading = "Contract")]
     service_config: Option<PathBuf>,
     /// Full names of the services to serve [default: all that have an HTTP rule]
-    #[arg(long, env = "BRIDGE_SERVICE", value_name = "NAME", value_delimiter = ',', num_args = 1.., help_heading = "Contract")]
+    #[arg(
+        long,
+        env = "BRIDGE_SERVICE",
+        value_name = "NAME",
+        value_delimiter = ',',
+        help_heading = "Contract"
+    )]
     service: Vec<String>,
     /// How the API reads names and lists (rails: names as in the .proto, google: lowerCamelCase; see docs/contracts.md)
     #[arg(

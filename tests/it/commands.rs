@@ -271,7 +271,14 @@ async fn imports_are_found_where_packages_or_includes_say() {
         vec![path("api")],
         vec![path("flat/a.proto")],
         vec![path("flat")],
-        vec![path("apart/a.proto"), "--include".to_owned(), path("api"), path("apart")],
+        vec![
+            path("apart/a.proto"),
+            "--include".to_owned(),
+            path("api"),
+            "--include".to_owned(),
+            path("apart"),
+        ],
+        vec![path("apart/a.proto"), "--include".to_owned(), format!("{},{}", path("api"), path("apart"))],
     ] {
         let words: Vec<_> =
             ["check", "--proto"].into_iter().chain(words.iter().map(String::as_str)).collect();
