@@ -75,7 +75,8 @@ impl ServiceConfig {
         let mut config = Self::default();
         let mut faults = Vec::new();
         for (index, rule) in rules.into_iter().enumerate() {
-            let range = starts[index]..starts.get(index + 1).copied().unwrap_or(text.len());
+            let next = starts.get(index + 1).copied().unwrap_or(text.len());
+            let range = starts[index]..next.max(starts[index]);
             let (rule, selector) = (rule.value.clone(), rule.value.selector);
             let site = Site::in_text(file, text.clone(), trimmed(&text, range), &selector);
             match rule.resolve(&site) {
@@ -170,10 +171,13 @@ fn offset(text: &str, rule: &Spanned<Rule>) -> usize {
     line_column_offset(text, rule.referenced.line(), rule.referenced.column())
 }
 
-/// The offset in bytes of a line and a column in characters, both from 1.
+/// The offset in bytes of a line and a column in characters, both from 1. YAML ends a line at a lone carriage return too.
 fn line_column_offset(text: &str, line: u64, column: u64) -> usize {
     let index = |number: u64| usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
-    let start: usize = text.split_inclusive('\n').take(index(line)).map(str::len).sum();
+    let ends =
+        text.char_indices().filter(|(at, c)| *c == '\n' || (*c == '\r' && !text[at + 1..].starts_with('\n')));
+    let starts = std::iter::once(0).chain(ends.map(|(at, _)| at + 1));
+    let start = starts.take(index(line).saturating_add(1)).last().unwrap_or_default();
     text[start..].char_indices().nth(index(column)).map_or(text.len(), |(at, _)| start + at)
 }
 
@@ -181,4 +185,18 @@ fn line_column_offset(text: &str, line: u64, column: u64) -> usize {
 fn trimmed(text: &str, range: Range<usize>) -> Range<usize> {
     let start = range.start;
     start..start + text[range].trim_end().len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lone_carriage_return_ends_a_line_as_it_does_in_yaml() {
+        let text = "http:\r\n  rules:\r  - selector: a\r  - get: /b\n";
+        let Err(faults) = ServiceConfig::read("s.yaml", text) else { panic!("a rule has no selector") };
+        let [fault] = faults.as_slice() else { panic!("{faults:?}") };
+        assert_eq!(fault.what, "the rule has no selector");
+        assert!(fault.excerpt.as_ref().is_some_and(|excerpt| excerpt.text.contains("- get: /b")), "{fault}");
+    }
 }

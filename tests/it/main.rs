@@ -17,6 +17,7 @@ mod commands;
 mod contract;
 /// What a caller is told when the API says no, or nothing, or nonsense.
 mod errors;
+mod found;
 mod http_rule;
 /// The structure of the source: who may use whom.
 mod layout;
