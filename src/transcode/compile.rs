@@ -8,7 +8,7 @@ use prost_reflect::{
 };
 
 use super::{
-    json::Key,
+    key::Key,
     plan::{EnumPlan, FieldPlan, Kind, MessageId, MessagePlan, Scalar, Schema, Shape, WellKnown},
 };
 use crate::contract::Contract;

@@ -4,11 +4,11 @@
 
 use super::{
     body::Writer,
+    decoder::{Decoder, Result},
     json::Next,
     mismatch::Complaint,
     plan::{Kind, WellKnown},
     refusal::RequestError,
-    response::{Decoder, Result},
     tolerance::Tolerance,
     value::{self, Leaf},
     view::View,

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use wide::u8x16;
 
-use super::number::Number;
+use super::{key::Key, number::Number};
 
 /// Arrays and objects may nest this deep; protobuf's own parsers stop here too.
 pub(super) const MAX_DEPTH: usize = 100;
@@ -26,18 +26,6 @@ pub(super) struct Parser<'a> {
 pub(super) struct Mark {
     at: usize,
     depth: usize,
-}
-
-/// A key with its quotes and its colon, ready to be compared.
-#[derive(Debug, Clone)]
-pub(super) struct Key {
-    /// The first sixteen bytes, or all and zeros.
-    head: u128,
-    /// What counts of them.
-    mask: u128,
-    /// What comes after them.
-    rest: Box<[u8]>,
-    length: usize,
 }
 
 /// What kind of value comes next.
@@ -91,31 +79,6 @@ impl SyntaxError {
     #[cold]
     fn at(offset: usize, what: impl Into<String>) -> Box<Self> {
         Box::new(Self { offset, what: what.into() })
-    }
-}
-
-// === impl Key ===
-
-impl Key {
-    const HEAD: usize = 16;
-
-    /// A name that is written without escapes.
-    pub(super) fn new(name: &str) -> Self {
-        let text = format!("\"{name}\":").into_bytes();
-        let (first, rest) = text.split_at(text.len().min(Self::HEAD));
-        let mut head = [0; Self::HEAD];
-        head[..first.len()].copy_from_slice(first);
-        let mask = u128::MAX >> (8 * (Self::HEAD - first.len()));
-        Self { head: u128::from_le_bytes(head), mask, rest: rest.into(), length: text.len() }
-    }
-
-    /// Where it ends, if it stands at `at`. The last bytes of a text it does not look at, since no key is among them.
-    #[inline]
-    pub(super) fn end(&self, text: &[u8], at: usize) -> Option<usize> {
-        let (head, rest) = text.get(at..)?.split_first_chunk()?;
-        let found = u128::from_le_bytes(*head) & self.mask == self.head
-            && (self.rest.is_empty() || rest.starts_with(&self.rest));
-        found.then_some(at + self.length)
     }
 }
 

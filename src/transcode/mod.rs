@@ -6,8 +6,10 @@
 
 mod body;
 mod compile;
+mod decoder;
 mod dynamic;
 mod json;
+mod key;
 mod mismatch;
 mod number;
 mod path;

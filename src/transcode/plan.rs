@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use super::json::Key;
+use super::key::Key;
 use crate::contract::RestStyle;
 
 /// Every message that the contract reaches.

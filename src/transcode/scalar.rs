@@ -8,11 +8,11 @@ use base64::{
 };
 
 use super::{
+    decoder::{Decoder, Result},
     json::Next,
     mismatch::Complaint,
     number::Number,
     plan::{EnumPlan, Scalar, WellKnown},
-    response::{Decoder, Result},
     tolerance::Tolerance,
     well_known::{self, Time},
     wire::{self, Type},
