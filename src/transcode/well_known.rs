@@ -104,11 +104,15 @@ pub(super) fn mask_path_from_json(path: &str) -> Option<String> {
 
 /// One path of a FieldMask from `snake_case` to `lowerCamel`; `None` if it would not come back the same.
 pub(super) fn mask_path_to_json(path: &str) -> Option<String> {
+    if path.is_empty() {
+        return None;
+    }
     let mut camel = String::with_capacity(path.len());
     let mut chars = path.chars();
     while let Some(c) = chars.next() {
         match c {
-            'A'..='Z' => return None,
+            // A comma would be the end of the path.
+            'A'..='Z' | ',' => return None,
             '_' => camel.push(chars.next().filter(char::is_ascii_lowercase)?.to_ascii_uppercase()),
             _ => camel.push(c),
         }
@@ -271,7 +275,7 @@ mod tests {
         assert_eq!(mask_path_from_json("product.createdAt").as_deref(), Some("product.created_at"));
         assert_eq!(mask_path_from_json("created_at"), None);
         assert_eq!(mask_path_to_json("product.created_at").as_deref(), Some("product.createdAt"));
-        for path in ["createdAt", "a__b", "a_1", "a_"] {
+        for path in ["createdAt", "a__b", "a_1", "a_", "a,b", ""] {
             assert_eq!(mask_path_to_json(path), None, "{path}");
         }
     }
