@@ -9,15 +9,21 @@ mod support;
 
 /// What a JSON answer becomes, field by field, and what is said when it does not fit.
 mod answers;
+/// Contracts beyond the shop's, over sockets.
 mod any_contract;
 /// What a gRPC client expects of any server: health, reflection, limits, compression, deadlines.
 mod citizen;
-/// Which contracts are refused, and how that is told.
+/// The commands that look at a contract, as a process.
 mod commands;
+/// Which contracts are refused, and how that is told.
 mod contract;
+/// The transcoder beside the reference implementation, on messages that nobody thought of.
+mod differential;
 /// What a caller is told when the API says no, or nothing, or nonsense.
 mod errors;
+/// Inputs that fuzzing has found.
 mod found;
+/// HTTP rules by the cases that public projects test theirs with.
 mod http_rule;
 /// The structure of the source: who may use whom.
 mod layout;
@@ -25,6 +31,7 @@ mod layout;
 mod mapping;
 /// The program: its command line, its logs, how it starts and stops.
 mod process;
+/// A public API of many methods, every one of them called.
 mod pubsub;
 /// The shop through its typed stubs.
 mod shop;
