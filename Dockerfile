@@ -5,8 +5,9 @@ WORKDIR /src
 # The dependencies are built on an empty program first, so that a change of ours does not build them again.
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY proto proto
-RUN mkdir -p src tests/e2e \
-    && touch src/lib.rs tests/e2e/main.rs \
+COPY benches benches
+RUN mkdir -p src tests/e2e tests/conformance \
+    && touch src/lib.rs tests/e2e/main.rs tests/conformance/main.rs \
     && echo 'fn main() {}' > src/main.rs \
     && cargo build --release --locked --bin grpc-rest-bridge
 COPY src src
