@@ -76,8 +76,7 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
 
     /// Appends the fields of an object.
     pub(super) fn message(&mut self, id: MessageId, out: &mut Vec<u8>) -> Result<()> {
-        self.expect(Next::Object)?;
-        self.parser.begin_object()?;
+        self.open_object()?;
         self.members(id, false, out)
     }
 
@@ -90,7 +89,10 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
         let mut place = 0;
         let mut first = true;
         loop {
-            self.plain_members(plan, open, &mut place, &mut first, out);
+            if let Some((slot, name)) = self.plain_members(plan, open, &mut place, &mut first, out) {
+                self.member(plan, slot, name, open, out)?;
+                continue;
+            }
             if !self.parser.next_member(&mut first)? {
                 break;
             }
@@ -121,20 +123,22 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
         Ok(())
     }
 
-    /// Appends members as long as they are plain, and goes to the end of the last one.
+    /// Appends members as long as they are plain, and goes to the end of the last one, or behind the key of the field
+    /// that it returns.
     #[inline]
-    fn plain_members(
+    fn plain_members<'p>(
         &mut self,
-        plan: &MessagePlan,
+        plan: &'p MessagePlan,
         open: Open,
         place: &mut usize,
         first: &mut bool,
         out: &mut Vec<u8>,
-    ) {
+    ) -> Option<(usize, &'p str)> {
         let (text, at) = (self.parser.bytes(), self.parser.offset());
         let marks = &mut self.marks[open.marks..];
-        let end = plain::members(plan, text, at, first, place, |slot| mark(marks, slot), out);
-        self.parser.seek(end);
+        let stop = plain::members(plan, text, at, first, place, |slot| mark(marks, slot), out);
+        self.parser.seek(stop.at);
+        stop.before_value_of
     }
 
     /// Serializers write the fields of a type in one order, so the next key is mostly the one that came before.
@@ -170,7 +174,7 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
                 decoder.tolerate(Tolerance::DuplicateKey)?;
                 decoder.repeat(open, Repeat { number: field.number, from: out.len() });
             } else if let Some(oneof) = field.oneof
-                && (decoder.parser.peek()? != Next::Null || field.kind.takes_null())
+                && (!decoder.parser.is_null() || field.kind.takes_null())
                 && decoder.mark(open, plan.fields.len() + oneof)
             {
                 return Err(decoder.complaint("another member of its oneof is set already"));
@@ -209,7 +213,7 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
     /// Appends all values of a field; `null` is none.
     #[inline]
     fn field(&mut self, field: &FieldPlan, out: &mut Vec<u8>) -> Result<()> {
-        if self.parser.peek()? == Next::Null && !(field.kind.takes_null() && field.shape.is_single()) {
+        if self.parser.is_null() && !(field.kind.takes_null() && field.shape.is_single()) {
             return Ok(self.parser.null()?);
         }
         match field.shape {
@@ -259,8 +263,7 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
         mut element: impl FnMut(&mut Self, &mut Vec<u8>) -> Result<()>,
         out: &mut Vec<u8>,
     ) -> Result<()> {
-        self.expect(Next::Array)?;
-        self.parser.begin_array()?;
+        self.open_array()?;
         let mut index = 0;
         loop {
             let (text, at) = (self.parser.bytes(), self.parser.offset());
@@ -269,7 +272,7 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
                 return Ok(());
             }
             self.guarded(index, out, |decoder, out| {
-                if decoder.parser.peek()? == Next::Null && !field.kind.takes_null() {
+                if decoder.parser.is_null() && !field.kind.takes_null() {
                     decoder.tolerate(Tolerance::NullElement)?;
                     return Ok(decoder.parser.null()?);
                 }
@@ -285,13 +288,12 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
         let [key_plan, value_plan] = self.schema.message(*entry).fields.as_slice() else {
             unreachable!("an entry has a key and a value")
         };
-        self.expect(Next::Object)?;
-        self.parser.begin_object()?;
+        self.open_object()?;
         let mut first = true;
         while self.parser.next_member(&mut first)? {
             let key = self.parser.key()?;
             self.guarded(&*key, out, |decoder, out| {
-                if decoder.parser.peek()? == Next::Null && !value_plan.kind.takes_null() {
+                if decoder.parser.is_null() && !value_plan.kind.takes_null() {
                     decoder.tolerate(Tolerance::NullElement)?;
                     return Ok(decoder.parser.null()?);
                 }
@@ -384,8 +386,24 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
         Ok(())
     }
 
-    pub(super) fn expect(&mut self, wanted: Next) -> Result<()> {
-        self.expect_as(wanted, wanted.name())
+    /// Enters an object, which must come.
+    #[inline]
+    pub(super) fn open_object(&mut self) -> Result<()> {
+        if self.parser.open_object()? { Ok(()) } else { Err(self.not_a(Next::Object)) }
+    }
+
+    /// Enters an array, which must come.
+    #[inline]
+    pub(super) fn open_array(&mut self) -> Result<()> {
+        if self.parser.open_array()? { Ok(()) } else { Err(self.not_a(Next::Array)) }
+    }
+
+    #[cold]
+    fn not_a(&mut self, wanted: Next) -> Box<Complaint> {
+        match self.parser.peek() {
+            Ok(found) => self.wrong_kind(wanted.name(), found),
+            Err(error) => error.into(),
+        }
     }
 
     pub(super) fn expect_as(&mut self, wanted: Next, expected: &str) -> Result<()> {

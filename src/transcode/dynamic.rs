@@ -67,8 +67,7 @@ impl<const SURVEY: bool> Decoder<'_, SURVEY> {
 
     /// Appends any JSON object as the fields of a `google.protobuf.Struct`.
     pub(super) fn any_object(&mut self, out: &mut Vec<u8>) -> Result<()> {
-        self.expect(Next::Object)?;
-        self.parser.begin_object()?;
+        self.open_object()?;
         let mut first = true;
         while self.parser.next_member(&mut first)? {
             let key = self.parser.key()?;
@@ -87,8 +86,7 @@ impl<const SURVEY: bool> Decoder<'_, SURVEY> {
 
     /// Appends any JSON array as the fields of a `google.protobuf.ListValue`.
     pub(super) fn any_array(&mut self, out: &mut Vec<u8>) -> Result<()> {
-        self.expect(Next::Array)?;
-        self.parser.begin_array()?;
+        self.open_array()?;
         let mut first = true;
         let mut index = 0;
         while self.parser.next_element(&mut first)? {
@@ -104,7 +102,7 @@ impl<const SURVEY: bool> Decoder<'_, SURVEY> {
     /// Appends the fields of a `google.protobuf.Any`: the type that `@type` names, wherever it stands, and the
     /// message; a message with a JSON form of its own stands under `value`.
     pub(super) fn any(&mut self, out: &mut Vec<u8>) -> Result<()> {
-        self.expect(Next::Object)?;
+        self.open_object()?;
         let Some(url) = self.type_url()? else {
             return self.empty_any();
         };
@@ -116,13 +114,10 @@ impl<const SURVEY: bool> Decoder<'_, SURVEY> {
         wire::put_bytes(url.as_bytes(), out);
         wire::put_tag(2, Type::Bytes, out);
         let content = out.len();
-        wire::put_delimited(out, |out| {
-            self.parser.begin_object()?;
-            match kind {
-                Kind::Message(id) => self.members(*id, true, out),
-                Kind::WellKnown(known) => self.under_value(*known, out),
-                _ => unreachable!("an Any holds a message"),
-            }
+        wire::put_delimited(out, |out| match kind {
+            Kind::Message(id) => self.members(*id, true, out),
+            Kind::WellKnown(known) => self.under_value(*known, out),
+            _ => unreachable!("an Any holds a message"),
         })?;
         if out[content..] == [0] {
             // Empty content is none; the tag before it was one byte.
@@ -131,11 +126,10 @@ impl<const SURVEY: bool> Decoder<'_, SURVEY> {
         Ok(())
     }
 
-    /// Finds `@type` in the object that comes, and comes back to its start.
+    /// Finds `@type` in the object that is open, and comes back to its start.
     fn type_url(&mut self) -> Result<Option<String>> {
         let start = self.parser.mark();
         let mut url = None;
-        self.parser.begin_object()?;
         let mut first = true;
         while url.is_none() && self.parser.next_member(&mut first)? {
             if self.parser.key()? == "@type" {
@@ -151,7 +145,6 @@ impl<const SURVEY: bool> Decoder<'_, SURVEY> {
 
     /// An `Any` without a type has nothing in it.
     fn empty_any(&mut self) -> Result<()> {
-        self.parser.begin_object()?;
         if self.parser.next_member(&mut true)? {
             return Err(self.complaint("an Any must say its type as @type"));
         }

@@ -6,9 +6,12 @@
 
 use std::borrow::Cow;
 
-use wide::u8x16;
+use wide::u8x32;
 
-use super::{key::Key, number::Number};
+use super::{
+    key::Key,
+    number::{Number, digits},
+};
 
 /// Arrays and objects may nest this deep; protobuf's own parsers stop here too.
 pub(super) const MAX_DEPTH: usize = 100;
@@ -144,9 +147,17 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Enters an object. Ask [`Self::next_member`] until there is none.
-    pub(super) fn begin_object(&mut self) -> Result<()> {
-        self.begin(b'{', "an object")
+    /// Whether the next value is `null`, by its first letter; it stays unread.
+    #[inline]
+    pub(super) fn is_null(&mut self) -> bool {
+        self.skip_space();
+        self.byte() == Some(b'n')
+    }
+
+    /// Enters an object, if one comes. Ask [`Self::next_member`] until there is none.
+    #[inline]
+    pub(super) fn open_object(&mut self) -> Result<bool> {
+        self.open(b'{')
     }
 
     /// Whether a member follows, whose key and value must then be read; `false` leaves the object.
@@ -176,9 +187,10 @@ impl<'a> Parser<'a> {
         Ok(key)
     }
 
-    /// Enters an array. Ask [`Self::next_element`] until there is none.
-    pub(super) fn begin_array(&mut self) -> Result<()> {
-        self.begin(b'[', "an array")
+    /// Enters an array, if one comes. Ask [`Self::next_element`] until there is none.
+    #[inline]
+    pub(super) fn open_array(&mut self) -> Result<bool> {
+        self.open(b'[')
     }
 
     /// Whether an element follows, which must then be read; `false` leaves the array.
@@ -306,14 +318,14 @@ impl<'a> Parser<'a> {
         let mut first = true;
         match self.peek()? {
             Next::Object => {
-                self.begin_object()?;
+                self.open_object()?;
                 while self.next_member(&mut first)? {
                     self.skip_key()?;
                     self.skip()?;
                 }
             }
             Next::Array => {
-                self.begin_array()?;
+                self.open_array()?;
                 while self.next_element(&mut first)? {
                     self.skip()?;
                 }
@@ -332,14 +344,18 @@ impl<'a> Parser<'a> {
         if self.at == self.text.len() { Ok(()) } else { Err(self.unexpected("the end")) }
     }
 
-    fn begin(&mut self, bracket: u8, expected: &str) -> Result<()> {
+    #[inline]
+    fn open(&mut self, bracket: u8) -> Result<bool> {
         self.skip_space();
+        if self.byte() != Some(bracket) {
+            return Ok(false);
+        }
         if self.depth == MAX_DEPTH {
             return Err(self.error(format!("nested deeper than {MAX_DEPTH} levels")));
         }
-        self.take(bracket, expected)?;
+        self.at += 1;
         self.depth += 1;
-        Ok(())
+        Ok(true)
     }
 
     #[inline]
@@ -404,19 +420,11 @@ impl<'a> Parser<'a> {
             return Err(self.error("the text ends inside a string"));
         };
         self.at += 1;
-        Ok(match byte {
-            b'"' | b'\\' | b'/' => char::from(byte),
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
-            b'u' => return self.unicode_escape(),
-            _ => {
-                self.at -= 1;
-                return Err(self.error("there is no such escape"));
-            }
-        })
+        match escaped(byte) {
+            Some(byte) => Ok(char::from(byte)),
+            None if byte == b'u' => self.unicode_escape(),
+            None => Err(SyntaxError::at(self.at - 1, "there is no such escape")),
+        }
     }
 
     fn unicode_escape(&mut self) -> Result<char> {
@@ -502,33 +510,67 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Where the digits from `at` on end; they are counted into `value`, which wraps if there are too many.
+/// How many bytes of a string are looked at in one step.
+const CHUNK: usize = 32;
+
+/// Appends what comes before the first quote, backslash or control character from `at` on, and tells where that is, or
+/// the end. It is copied while it is looked for: most runs are short, and a call to copy costs more than the bytes.
 #[inline]
-fn digits(text: &[u8], mut at: usize, value: &mut u64) -> usize {
-    while let Some(digit @ b'0'..=b'9') = text.get(at) {
-        *value = value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
-        at += 1;
+pub(super) fn copy_run(text: &[u8], at: usize, out: &mut Vec<u8>) -> usize {
+    const SHORT: usize = 4 * CHUNK;
+    let (start, mut next) = (out.len(), at);
+    while let Some(chunk) = text.get(next..).and_then(<[u8]>::first_chunk)
+        && next - at < SHORT
+    {
+        out.extend_from_slice(chunk);
+        if let Some(end) = end_in(chunk) {
+            out.truncate(start + (next - at) + end);
+            return next + end;
+        }
+        next += CHUNK;
     }
-    at
+    let end = end_of_run(text, next);
+    out.extend_from_slice(&text[next..end]);
+    end
 }
 
-/// The first quote, backslash or control character from `at` on, else the end: sixteen bytes at a time.
+/// What a backslash and this byte stand for, if that is a byte.
 #[inline]
-pub(super) fn end_of_run(text: &[u8], mut at: usize) -> usize {
-    while let Some(chunk) = text.get(at..).and_then(<[u8]>::first_chunk::<16>) {
-        let bytes = u8x16::new(*chunk);
-        let quote = bytes.simd_eq(u8x16::splat(b'"'));
-        let backslash = bytes.simd_eq(u8x16::splat(b'\\'));
-        let control = bytes.min(u8x16::splat(0x1f)).simd_eq(bytes);
-        let found = (quote | backslash | control).to_bitmask();
-        if found != 0 {
-            return at + found.trailing_zeros() as usize;
+pub(super) fn escaped(byte: u8) -> Option<u8> {
+    Some(match byte {
+        b'"' | b'\\' | b'/' => byte,
+        b'b' => 8,
+        b'f' => 12,
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b't' => b'\t',
+        _ => return None,
+    })
+}
+
+/// The first quote, backslash or control character from `at` on, else the end.
+#[inline]
+fn end_of_run(text: &[u8], mut at: usize) -> usize {
+    while let Some(chunk) = text.get(at..).and_then(<[u8]>::first_chunk) {
+        if let Some(end) = end_in(chunk) {
+            return at + end;
         }
-        at += 16;
+        at += CHUNK;
     }
     let rest = text.get(at..).unwrap_or_default();
     let end = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
     at + end.unwrap_or(rest.len())
+}
+
+/// The first quote, backslash or control character of a chunk.
+#[inline]
+fn end_in(chunk: &[u8; CHUNK]) -> Option<usize> {
+    let bytes = u8x32::new(*chunk);
+    let quote = bytes.simd_eq(u8x32::splat(b'"'));
+    let backslash = bytes.simd_eq(u8x32::splat(b'\\'));
+    let control = bytes.min(u8x32::splat(0x1f)).simd_eq(bytes);
+    let found = (quote | backslash | control).to_bitmask();
+    (found != 0).then(|| found.trailing_zeros() as usize)
 }
 
 #[cfg(test)]

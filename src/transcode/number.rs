@@ -69,26 +69,30 @@ fn divided(mantissa: u64, decimals: usize) -> Option<f64> {
     Some(mantissa as f64 / power)
 }
 
+/// Where the digits from `at` on end; they are counted into `value`, which wraps if there are too many.
+#[inline]
+pub(super) fn digits(text: &[u8], mut at: usize, value: &mut u64) -> usize {
+    while let Some(digit @ b'0'..=b'9') = text.get(at) {
+        *value = value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+        at += 1;
+    }
+    at
+}
+
 /// The decimal number at `at` in a JSON text, and where it ends; `None` where it has an exponent, more digits than a
 /// division tells, or anything but an end after it.
 #[inline]
 pub(super) fn plain_double(text: &[u8], at: usize) -> Option<(f64, usize)> {
     let negative = text.get(at) == Some(&b'-');
     let first = at + usize::from(negative);
-    let (mut mantissa, mut end) = (0_u64, first);
-    let mut digits = |end: &mut usize| {
-        let start = *end;
-        while let Some(digit @ b'0'..=b'9') = text.get(*end) {
-            mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
-            *end += 1;
-        }
-        *end - start
-    };
-    let whole = digits(&mut end);
+    let mut mantissa = 0;
+    let mut end = digits(text, first, &mut mantissa);
+    let whole = end - first;
     let mut decimals = 0;
     if text.get(end) == Some(&b'.') {
-        end += 1;
-        decimals = digits(&mut end);
+        let point = end;
+        end = digits(text, point + 1, &mut mantissa);
+        decimals = end - point - 1;
         if decimals == 0 {
             return None;
         }

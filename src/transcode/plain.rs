@@ -5,22 +5,19 @@
 //! tolerances and complaints goes on. So nothing is decided here, and nothing can go wrong here.
 
 use super::{
-    json::end_of_run,
-    number::plain_double,
+    json::{copy_run, escaped},
+    number::{digits, plain_double},
     plan::{FieldPlan, Kind, MessagePlan, Scalar, Shape},
     scalar::put_integer,
     wire,
 };
 
-/// Where the value ends that begins at `at`, once it has been appended without a tag; `None` appends nothing.
+/// Where the value ends that begins at `at`, once it has been appended without a tag. After `None` something may
+/// have been appended.
 #[inline]
 fn scalar(scalar: Scalar, text: &[u8], at: usize, out: &mut Vec<u8>) -> Option<usize> {
     match scalar {
-        Scalar::String => {
-            let (content, end) = string(text, at)?;
-            wire::put_bytes(content, out);
-            Some(end)
-        }
+        Scalar::String => string(text, at, out),
         Scalar::Double => {
             let (value, end) = plain_double(text, at)?;
             out.extend_from_slice(&value.to_le_bytes());
@@ -43,7 +40,8 @@ fn scalar(scalar: Scalar, text: &[u8], at: usize, out: &mut Vec<u8>) -> Option<u
     }
 }
 
-/// The same with its tag. Where a default value is the same as none, it is left out.
+/// The same with its tag. Where a default value is the same as none, it is left out. After `None` something may have
+/// been appended.
 #[inline]
 fn single(field: &FieldPlan, explicit: bool, text: &[u8], at: usize, out: &mut Vec<u8>) -> Option<usize> {
     let Kind::Scalar(kind) = field.kind else { return None };
@@ -51,46 +49,60 @@ fn single(field: &FieldPlan, explicit: bool, text: &[u8], at: usize, out: &mut V
     wire::put_tag(field.number, kind.wire_type(), out);
     let content = out.len();
     let end = scalar(kind, text, at, out);
-    if end.is_none() || (!explicit && out[content..].iter().all(|byte| *byte == 0)) {
+    if !explicit && out[content..].iter().all(|byte| *byte == 0) {
         out.truncate(start);
     }
     end
 }
 
+/// Where the short way through an object ended.
+pub(super) struct Stop<'p> {
+    pub(super) at: usize,
+    /// The slot and the name of the field whose key was read, but not its value, which is not plain.
+    pub(super) before_value_of: Option<(usize, &'p str)>,
+}
+
 /// Appends members from `at` on, the first of which stands without a comma before it if `first`, and calls `mark` with
-/// the slot of each, which tells whether it was met before. `place` is where in the plan the last one was. Returns
-/// where the members end that were taken.
+/// the slot of each, which tells whether it was met before. `place` is where in the plan the last one was.
 #[inline]
-pub(super) fn members(
-    plan: &MessagePlan,
+pub(super) fn members<'p>(
+    plan: &'p MessagePlan,
     text: &[u8],
     mut at: usize,
     first: &mut bool,
     place: &mut usize,
     mut mark: impl FnMut(usize) -> bool,
     out: &mut Vec<u8>,
-) -> usize {
+) -> Stop<'p> {
     loop {
+        let stop = Stop { at, before_value_of: None };
         let key = if *first {
             at
         } else if text.get(at) == Some(&b',') {
             at + 1
         } else {
-            return at;
+            return stop;
         };
-        let Some((slot, field)) = plan.expected(*place) else { return at };
-        let (Shape::Single { explicit }, None) = (field.shape, field.oneof) else { return at };
-        let Some(value) = field.keys[0].end(text, key).or_else(|| field.keys[1].end(text, key)) else {
-            return at;
+        let Some((slot, field)) = plan.expected(*place) else { return stop };
+        let (name, value) = if let Some(end) = field.keys[0].end(text, key) {
+            (&field.json_name, end)
+        } else if let Some(end) = field.keys[1].end(text, key) {
+            (&field.name, end)
+        } else {
+            return stop;
         };
+        (*place, *first) = (slot + 1, false);
+        let stop = Stop { at: value, before_value_of: Some((slot, name)) };
+        let (Shape::Single { explicit }, None) = (field.shape, field.oneof) else { return stop };
         let length = out.len();
-        let Some(end) = single(field, explicit, text, value, out) else { return at };
-        if mark(slot) {
-            // It was met before, which is for others to judge.
-            out.truncate(length);
-            return at;
+        match single(field, explicit, text, value, out) {
+            Some(end) if !mark(slot) => at = end,
+            // It is for others to judge, also if it was met before.
+            _ => {
+                out.truncate(length);
+                return stop;
+            }
         }
-        (*place, *first, at) = (slot + 1, false, end);
     }
 }
 
@@ -113,20 +125,42 @@ pub(super) fn elements(
         } else {
             return at;
         };
+        let length = out.len();
         let end = if packed { scalar(kind, text, value, out) } else { single(field, true, text, value, out) };
-        let Some(end) = end else { return at };
+        let Some(end) = end else {
+            out.truncate(length);
+            return at;
+        };
         (*count, at) = (*count + 1, end);
     }
 }
 
-/// A string without escapes, and where it ends.
+/// A string behind its length, and where it ends.
 #[inline]
-fn string(text: &[u8], at: usize) -> Option<(&[u8], usize)> {
+fn string(text: &[u8], at: usize, out: &mut Vec<u8>) -> Option<usize> {
     if text.get(at) != Some(&b'"') {
         return None;
     }
-    let end = end_of_run(text, at + 1);
-    (text.get(end) == Some(&b'"')).then(|| (&text[at + 1..end], end + 1))
+    let mut end = None;
+    let written = wire::put_delimited(out, |out| {
+        end = string_content(text, at + 1, out);
+        end.map(drop).ok_or(())
+    });
+    written.ok().and(end)
+}
+
+/// What stands in quotes, unescaped; escapes that stand for more than a byte are not plain.
+#[inline]
+fn string_content(text: &[u8], mut at: usize, out: &mut Vec<u8>) -> Option<usize> {
+    loop {
+        at = copy_run(text, at, out);
+        match text.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => out.push(escaped(*text.get(at + 1)?)?),
+            _ => return None,
+        }
+        at += 2;
+    }
 }
 
 /// An integer of up to eighteen digits, also in quotes where it may be, and where it ends.
@@ -136,11 +170,8 @@ fn integer(text: &[u8], at: usize, may_be_quoted: bool) -> Option<(i64, usize)> 
     let start = at + usize::from(quote);
     let negative = text.get(start) == Some(&b'-');
     let first = start + usize::from(negative);
-    let (mut value, mut end) = (0_i64, first);
-    while let Some(digit @ b'0'..=b'9') = text.get(end) {
-        value = value.wrapping_mul(10).wrapping_add(i64::from(digit - b'0'));
-        end += 1;
-    }
+    let mut value = 0;
+    let end = digits(text, first, &mut value);
     let good_end = match text.get(end)? {
         b'"' => quote,
         b',' | b'}' | b']' => !quote,
@@ -149,6 +180,7 @@ fn integer(text: &[u8], at: usize, may_be_quoted: bool) -> Option<(i64, usize)> 
     if !good_end || !(1..=18).contains(&(end - first)) || (end - first > 1 && text[first] == b'0') {
         return None;
     }
+    let value = value.cast_signed();
     Some((if negative { -value } else { value }, end + usize::from(quote)))
 }
 

@@ -252,15 +252,11 @@ pub(super) fn put_varint(value: u64, out: &mut Vec<u8>) {
 
 #[allow(clippy::cast_possible_truncation)] // seven bits at a time is the encoding
 fn put_long_varint(mut value: u64, out: &mut Vec<u8>) {
-    let mut bytes = [0; 10];
-    let mut length = 0;
     while value >= 0x80 {
-        bytes[length] = value as u8 | 0x80;
+        out.push(value as u8 | 0x80);
         value >>= 7;
-        length += 1;
     }
-    bytes[length] = value as u8;
-    out.extend_from_slice(&bytes[..=length]);
+    out.push(value as u8);
 }
 
 /// Appends a length and the bytes.
@@ -274,6 +270,8 @@ pub(super) fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
 ///
 /// One byte is kept for the length; a longer one moves the content up, in place. So nothing is written
 /// twice for small messages, and there is never a second buffer.
+#[inline]
+#[allow(clippy::cast_possible_truncation)] // seven bits are less than eight
 pub(super) fn put_delimited<E>(
     out: &mut Vec<u8>,
     write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
@@ -282,13 +280,20 @@ pub(super) fn put_delimited<E>(
     out.push(0);
     write(out)?;
     let length = out.len() - start - 1;
-    let extra = varint_length(length) - 1;
-    if extra > 0 {
-        out.resize(out.len() + extra, 0);
-        out.copy_within(start + 1..start + 1 + length, start + 1 + extra);
+    if length < 0x80 {
+        out[start] = length as u8;
+    } else {
+        widen_length(out, start, length);
     }
-    write_varint_at(&mut out[start..], length as u64);
     Ok(())
+}
+
+/// Makes room for a length of more than one byte before the content, and writes it.
+fn widen_length(out: &mut Vec<u8>, start: usize, length: usize) {
+    let extra = varint_length(length) - 1;
+    out.resize(out.len() + extra, 0);
+    out.copy_within(start + 1..start + 1 + length, start + 1 + extra);
+    write_varint_at(&mut out[start..], length as u64);
 }
 
 /// Takes out of the message that begins at `start` what was written for each repeated field before its last
