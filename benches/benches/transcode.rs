@@ -26,6 +26,7 @@ fn answers(c: &mut Criterion) {
     for (name, bytes) in [("1 KB", 1000), ("75 KB", 75_000), ("2 MB", 2_000_000)] {
         compare(c, name, &answers::products(bytes), &list, generated::<ListProductsResponse>);
     }
+    compare(c, "75 KB, spaced", &answers::spaced_products(75_000), &list, generated::<ListProductsResponse>);
     compare(c, "wide", &answers::wide(), &Subject::named("GetWide"), generated::<Wide>);
 }
 

@@ -18,6 +18,12 @@ pub fn products(bytes: usize) -> Vec<u8> {
     list.into_bytes()
 }
 
+/// The same with a space after each comma and colon, as Python's `json` writes it.
+pub fn spaced_products(bytes: usize) -> Vec<u8> {
+    let json = String::from_utf8(products(bytes)).expect("it is JSON");
+    json.replace("\":", "\": ").replace(",\"", ", \"").replace("},{", "}, {").into_bytes()
+}
+
 fn product(number: u64) -> String {
     const TITLES: [&str; 4] =
         ["Veranda Symphony", "Pumpkin-spice Cake", "Café Volcano", "Kreb-Full-o Breaker"];

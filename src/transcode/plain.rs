@@ -1,7 +1,8 @@
-//! The short way: what is written just as ProtoJSON writes it, by serializers that put no white space in.
+//! The short way: what is written just as ProtoJSON writes it, by serializers that put in no white space, or one space
+//! after commas and colons.
 //!
 //! That is nearly everything that APIs answer. A stretch of it is taken in one loop over bytes; at the first thing that
-//! is anything else, be it a space, an escape, a null or a fault, the loop ends before it, and the one way that knows
+//! is anything else, be it a line break, a null or a fault, the loop ends before it, and the one way that knows
 //! tolerances and complaints goes on. So nothing is decided here, and nothing can go wrong here.
 
 use super::{
@@ -55,6 +56,28 @@ fn single(field: &FieldPlan, explicit: bool, text: &[u8], at: usize, out: &mut V
     end
 }
 
+/// Where the next member or element begins, after a comma unless it is the first.
+#[inline]
+fn next_item(text: &[u8], at: usize, first: bool) -> Option<usize> {
+    if first {
+        return Some(at);
+    }
+    (text.get(at) == Some(&b',')).then(|| after_space(text, at + 1))
+}
+
+/// Some serializers put one space after each comma and colon.
+#[inline]
+fn after_space(text: &[u8], at: usize) -> usize {
+    if text.get(at) == Some(&b' ') { behind(at) } else { at }
+}
+
+/// A call, so that it is a branch, which is foretold: where a sum is computed, what follows has to wait for it.
+#[cold]
+#[inline(never)]
+fn behind(at: usize) -> usize {
+    at + 1
+}
+
 /// Where the short way through an object ended.
 pub(super) struct Stop<'p> {
     pub(super) at: usize,
@@ -76,13 +99,7 @@ pub(super) fn members<'p>(
 ) -> Stop<'p> {
     loop {
         let stop = Stop { at, before_value_of: None };
-        let key = if *first {
-            at
-        } else if text.get(at) == Some(&b',') {
-            at + 1
-        } else {
-            return stop;
-        };
+        let Some(key) = next_item(text, at, *first) else { return stop };
         let Some((slot, field)) = plan.expected(*place) else { return stop };
         let (name, value) = if let Some(end) = field.keys[0].end(text, key) {
             (&field.json_name, end)
@@ -92,6 +109,7 @@ pub(super) fn members<'p>(
             return stop;
         };
         (*place, *first) = (slot + 1, false);
+        let value = after_space(text, value);
         let stop = Stop { at: value, before_value_of: Some((slot, name)) };
         let (Shape::Single { explicit }, None) = (field.shape, field.oneof) else { return stop };
         let length = out.len();
@@ -118,13 +136,7 @@ pub(super) fn elements(
 ) -> usize {
     let Kind::Scalar(kind) = field.kind else { return at };
     loop {
-        let value = if *count == 0 {
-            at
-        } else if text.get(at) == Some(&b',') {
-            at + 1
-        } else {
-            return at;
-        };
+        let Some(value) = next_item(text, at, *count == 0) else { return at };
         let length = out.len();
         let end = if packed { scalar(kind, text, value, out) } else { single(field, true, text, value, out) };
         let Some(end) = end else {
