@@ -92,12 +92,7 @@ impl<'a> Compiler<'a> {
         let mut fields: Vec<_> = descriptor.fields().map(|field| self.field(&field)).collect();
         fields.extend(descriptor.extensions().map(|extension| self.extension(&extension)));
         fields.sort_by_key(|field| field.number);
-        let mut names: Vec<(Box<str>, usize)> = (fields.iter().enumerate())
-            .flat_map(|(slot, field)| [(&field.name, slot), (&field.json_name, slot)])
-            .map(|(name, slot)| (name.as_str().into(), slot))
-            .collect();
-        names.sort_unstable();
-        names.dedup();
+        let names = names(&mut fields);
         self.schema.messages[id.0] = MessagePlan::new(fields, names, descriptor.oneofs().len());
         id
     }
@@ -158,6 +153,21 @@ impl<'a> Compiler<'a> {
         let behaviors = options.get_extension(extension);
         behaviors.as_list().is_some_and(|list| list.contains(&Value::EnumNumber(REQUIRED)))
     }
+}
+
+/// What JSON may call the fields: each by its JSON name, and by its proto name unless that is another's JSON name.
+fn names(fields: &mut [FieldPlan]) -> Vec<(Box<str>, usize)> {
+    let by_slot = fields.iter().enumerate();
+    let mut names: HashMap<Box<str>, usize> =
+        by_slot.map(|(slot, field)| (field.json_name.as_str().into(), slot)).collect();
+    for (slot, field) in fields.iter_mut().enumerate() {
+        if *names.entry(field.name.as_str().into()).or_insert(slot) != slot {
+            field.keys[1] = Key::never();
+        }
+    }
+    let mut names: Vec<_> = names.into_iter().collect();
+    names.sort_unstable();
+    names
 }
 
 // === impl Scalar ===

@@ -17,8 +17,16 @@ pub(super) struct Key {
 impl Key {
     const HEAD: usize = 16;
 
-    /// A name that is written without escapes.
+    /// A key that stands nowhere.
+    pub(super) fn never() -> Self {
+        Self { head: 1, mask: 0, rest: Box::default(), length: 0 }
+    }
+
+    /// A name as it is written; one that needs escapes is not known here.
     pub(super) fn new(name: &str) -> Self {
+        if name.contains(['"', '\\']) || name.contains(char::is_control) {
+            return Self::never();
+        }
         let text = format!("\"{name}\":").into_bytes();
         let (first, rest) = text.split_at(text.len().min(Self::HEAD));
         let mut head = [0; Self::HEAD];

@@ -18,7 +18,7 @@ pub(super) fn slots(schema: &Schema, message: MessageId, variable: &Variable) ->
     let mut message = Some(message);
     for name in &variable.field_path {
         let plan = message.map(|id| schema.message(id));
-        let Some((plan, slot)) = plan.and_then(|plan| Some((plan, plan.slot_named(name)?))) else { break };
+        let Some((plan, slot)) = plan.and_then(|plan| Some((plan, plan.slot_declared(name)?))) else { break };
         slots.push(slot);
         message = match plan.fields[slot].kind {
             Kind::Message(id) | Kind::Group(id) => Some(id),

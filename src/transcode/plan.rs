@@ -32,7 +32,7 @@ pub(super) struct MessageId(pub(super) usize);
 pub(super) struct MessagePlan {
     /// The fields, sorted by number; their index is their slot.
     pub(super) fields: Vec<FieldPlan>,
-    /// Proto names and JSON names, sorted, each with the slot of its field.
+    /// JSON names, and proto names that are no other field's JSON name, sorted, each with the slot of its field.
     pub(super) names: Vec<(Box<str>, usize)>,
     /// How many words of 64 bits it takes to mark every field and every `oneof`.
     pub(super) words: usize,
@@ -48,7 +48,7 @@ pub(super) struct FieldPlan {
     pub(super) name: String,
     /// The name in ProtoJSON.
     pub(super) json_name: String,
-    /// Both names, as a key is mostly written.
+    /// Both names, as a key is mostly written; one that is the JSON name of another field never comes.
     pub(super) keys: [Key; 2],
     /// The number on the wire.
     pub(super) number: u32,
@@ -216,10 +216,15 @@ impl MessagePlan {
         }
     }
 
-    /// The slot of the field that JSON calls `name`, by its proto name or its JSON name.
+    /// The slot of the field that JSON calls `name`, by its JSON name, or by its proto name if no other has that one.
     pub(super) fn slot_named(&self, name: &str) -> Option<usize> {
         let at = self.names.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
         Some(self.names[at].1)
+    }
+
+    /// The slot of the field that the `.proto` calls `name`, which may be the JSON name of another.
+    pub(super) fn slot_declared(&self, name: &str) -> Option<usize> {
+        self.fields.iter().position(|field| field.name == name)
     }
 
     /// The slot of the field with this number.
