@@ -35,8 +35,8 @@ use crate::{
 
 /// A smaller message gains nothing from compression.
 const MIN_COMPRESSED_BYTES: usize = 1024;
-/// A larger answer takes more than a slice of time (some hundred microseconds), which is the most that the other
-/// calls on a worker should wait.
+/// A larger message or answer takes more than a slice of time (some hundred microseconds), which is the most that the
+/// other calls on a worker should wait.
 const MAX_INLINE_BYTES: usize = 256 * 1024;
 
 /// A tower service that serves every method of a contract.
@@ -183,8 +183,18 @@ impl Inner {
         }
     }
 
-    async fn bridge(self: &Arc<Self>, method: usize, message: &[u8], call: &Call) -> Result<Bytes, Error> {
-        let encoded = self.encode(method, message, call)?;
+    async fn bridge(
+        self: &Arc<Self>,
+        method: usize,
+        message: Bytes,
+        call: &Arc<Call>,
+    ) -> Result<Bytes, Error> {
+        let encoded = if message.len() > MAX_INLINE_BYTES {
+            let call = call.clone();
+            self.aside(move |bridge| bridge.encode(method, &message, &call)).await?
+        } else {
+            self.encode(method, &message, call)?
+        };
         let binding = encoded.binding;
         let answer = self.send(encoded.request, call).await?;
         if !answer.status().is_success() {
@@ -192,7 +202,7 @@ impl Inner {
         }
         let started = Instant::now();
         let decoded = if answer.body().len() > MAX_INLINE_BYTES {
-            self.decode_aside(method, binding, answer).await
+            self.aside(move |bridge| bridge.decode(method, binding, &answer)).await
         } else {
             self.decode(method, binding, &answer)
         };
@@ -232,16 +242,14 @@ impl Inner {
         })
     }
 
-    /// Decodes on a thread of its own, so that the calls that share this worker go on meanwhile.
-    async fn decode_aside(
+    /// Works on a thread of its own, so that the calls that share this worker go on meanwhile.
+    async fn aside<T: Send + 'static>(
         self: &Arc<Self>,
-        method: usize,
-        binding: usize,
-        answer: Response<Bytes>,
-    ) -> Result<Decoded, Error> {
+        work: impl FnOnce(&Self) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let bridge = self.clone();
-        let decoded = tokio::task::spawn_blocking(move || bridge.decode(method, binding, &answer)).await;
-        decoded.unwrap_or_else(|error| match error.try_into_panic() {
+        let done = tokio::task::spawn_blocking(move || work(&bridge)).await;
+        done.unwrap_or_else(|error| match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(error) => Err(Error::Panicked { detail: error.to_string() }),
         })
@@ -307,8 +315,10 @@ impl UnaryService<Bytes> for BridgedCall {
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
         let (bridge, method, call) = (self.bridge.clone(), self.method, self.call.clone());
         Box::pin(async move {
-            let message =
-                bridge.bridge(method, request.get_ref(), &call).await.map_err(|error| call.fail(&error))?;
+            let message = bridge
+                .bridge(method, request.into_inner(), &call)
+                .await
+                .map_err(|error| call.fail(&error))?;
             call.note(|record| record.code = Some(Code::Ok));
             let small = message.len() < MIN_COMPRESSED_BYTES;
             let mut response = tonic::Response::new(message);

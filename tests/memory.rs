@@ -1,5 +1,4 @@
-//! What transcoding an answer costs in memory. It counts what the whole process does, so it is one test in a program
-//! of its own.
+//! What transcoding costs in memory. It counts what the whole process does, so it is a program of its own.
 
 #![cfg(target_os = "linux")]
 #![allow(
@@ -7,12 +6,15 @@
     reason = "all of it is test, the helpers too, for which clippy's own exception does not count"
 )]
 
-use std::fs;
+use std::{fs, sync::Mutex};
 
 use grpc_rest_bridge::{
-    contract::Contract,
+    contract::{Contract, Source},
     transcode::{HttpAnswer, Strictness, Transcoder},
 };
+
+/// One test at a time: they watch the memory of the process.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// A product list of about so many bytes, with escapes, decimals and lists in lists.
 fn products(bytes: usize) -> String {
@@ -37,8 +39,28 @@ fn forget_peak() {
     fs::write("/proc/self/clear_refs", "5").unwrap();
 }
 
+/// Four million elements are four million pairs of a query, in a message of a few bytes when it is compressed.
+#[test]
+fn a_query_that_is_too_long_is_not_built_first() {
+    let _alone = ALONE.lock();
+    let source = Source { protos: vec!["tests/protos/kitchen/v1/kitchen.proto".into()], ..Source::default() };
+    let contract = Source { includes: vec!["tests/protos".into()], ..source }.read().unwrap();
+    let method = contract.methods().iter().position(|m| m.descriptor().name() == "WeighByQuery").unwrap();
+    let transcoder = Transcoder::compile(&contract, Strictness::default());
+    let input = contract.methods()[method].descriptor().input();
+    let numbers = input.get_field_by_name("numbers").unwrap().number();
+    let mut message = Vec::new();
+    prost::encoding::int32::encode_packed(numbers, &vec![0; 4_000_000], &mut message);
+    let mut said = String::new();
+    let counted =
+        allocation_counter::measure(|| said = transcoder.encode(method, &message).unwrap_err().to_string());
+    assert_eq!(said, "numbers makes a URL of more than 65534 bytes, which is longer than HTTP carries");
+    assert!(counted.bytes_max < 1024 * 1024, "{counted:?}");
+}
+
 #[test]
 fn an_answer_takes_a_few_allocations_and_the_memory_of_the_message() {
+    let _alone = ALONE.lock();
     let transcoder = Transcoder::compile(&Contract::embedded(), Strictness::default());
     let decode = |json: &str| {
         let answer = HttpAnswer { content_type: "application/json", body: json.as_bytes() };

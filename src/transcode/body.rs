@@ -157,8 +157,8 @@ impl<'a> Writer<'a> {
                 Ok(())
             }
             (kind, Shape::List { .. } | Shape::Map) => {
-                self.array(Leaf::list(view, slot, kind)?, |writer, leaf| {
-                    writer.leaf(&leaf);
+                self.array(Leaf::list(view, slot, kind), |writer, leaf| {
+                    writer.leaf(&leaf?);
                     Ok(())
                 })
             }

@@ -170,11 +170,14 @@ impl<'a, const SURVEY: bool> Decoder<'a, SURVEY> {
     ) -> Result<()> {
         let field = &plan.fields[slot];
         self.guarded(name, out, |decoder, out| {
+            if field.oneof.is_some() && decoder.parser.is_null() && !field.kind.takes_null() {
+                // It does not count, neither as a member that is set nor as one that came before.
+                return Ok(decoder.parser.null()?);
+            }
             if decoder.mark(open, slot) {
                 decoder.tolerate(Tolerance::DuplicateKey)?;
                 decoder.repeat(open, Repeat { number: field.number, from: out.len() });
             } else if let Some(oneof) = field.oneof
-                && (!decoder.parser.is_null() || field.kind.takes_null())
                 && decoder.mark(open, plan.fields.len() + oneof)
             {
                 return Err(decoder.complaint("another member of its oneof is set already"));

@@ -68,6 +68,8 @@ impl<const SURVEY: bool> Decoder<'_, SURVEY> {
     /// Appends any JSON object as the fields of a `google.protobuf.Struct`.
     pub(super) fn any_object(&mut self, out: &mut Vec<u8>) -> Result<()> {
         self.open_object()?;
+        // An entry and a value stand between a Struct and what is in it.
+        self.parser.descend(2)?;
         let mut first = true;
         while self.parser.next_member(&mut first)? {
             let key = self.parser.key()?;
@@ -81,12 +83,15 @@ impl<const SURVEY: bool> Decoder<'_, SURVEY> {
                 })
             })?;
         }
+        self.parser.ascend(2);
         Ok(())
     }
 
     /// Appends any JSON array as the fields of a `google.protobuf.ListValue`.
     pub(super) fn any_array(&mut self, out: &mut Vec<u8>) -> Result<()> {
         self.open_array()?;
+        // A value stands between a ListValue and what is in it.
+        self.parser.descend(1)?;
         let mut first = true;
         let mut index = 0;
         while self.parser.next_element(&mut first)? {
@@ -96,6 +101,7 @@ impl<const SURVEY: bool> Decoder<'_, SURVEY> {
             })?;
             index += 1;
         }
+        self.parser.ascend(1);
         Ok(())
     }
 
@@ -152,12 +158,19 @@ impl<const SURVEY: bool> Decoder<'_, SURVEY> {
     }
 
     fn under_value(&mut self, known: WellKnown, out: &mut Vec<u8>) -> Result<()> {
-        let mut first = true;
+        let start = out.len();
+        let (mut first, mut met) = (true, false);
         while self.parser.next_member(&mut first)? {
             let key = self.parser.key()?;
             match &*key {
                 "@type" => self.parser.skip()?,
-                "value" => self.guarded("value", out, |decoder, out| decoder.well_known(known, out))?,
+                "value" => self.guarded("value", out, |decoder, out| {
+                    if std::mem::replace(&mut met, true) {
+                        decoder.tolerate(Tolerance::DuplicateKey)?;
+                        out.truncate(start);
+                    }
+                    decoder.well_known(known, out)
+                })?,
                 _ => {
                     self.tolerate(Tolerance::UnknownField)
                         .map_err(|complaint: Box<Complaint>| complaint.under((&*key).into()))?;

@@ -147,6 +147,20 @@ impl<'a> Parser<'a> {
         }
     }
 
+    /// Goes so many levels deeper, as if arrays or objects were open: what is read becomes messages that nest deeper.
+    pub(super) fn descend(&mut self, levels: usize) -> Result<()> {
+        if self.depth + levels > MAX_DEPTH {
+            return Err(self.too_deep());
+        }
+        self.depth += levels;
+        Ok(())
+    }
+
+    /// Comes back from so many levels.
+    pub(super) fn ascend(&mut self, levels: usize) {
+        self.depth -= levels;
+    }
+
     /// Whether the next value is `null`, by its first letter; it stays unread.
     #[inline]
     pub(super) fn is_null(&mut self) -> bool {
@@ -351,7 +365,7 @@ impl<'a> Parser<'a> {
             return Ok(false);
         }
         if self.depth == MAX_DEPTH {
-            return Err(self.error(format!("nested deeper than {MAX_DEPTH} levels")));
+            return Err(self.too_deep());
         }
         self.at += 1;
         self.depth += 1;
@@ -502,6 +516,11 @@ impl<'a> Parser<'a> {
             Some(found) => self.error(format!("expected {expected}, found {:?}", found.to_string())),
             None => self.error(format!("expected {expected}, but the text ends")),
         }
+    }
+
+    #[cold]
+    fn too_deep(&self) -> Box<SyntaxError> {
+        self.error(format!("nested deeper than {MAX_DEPTH} levels"))
     }
 
     #[cold]

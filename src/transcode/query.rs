@@ -13,6 +13,7 @@ use super::{
     path::RESERVED,
     plan::{FieldPlan, Kind, MessageId, Schema, Shape, WellKnown},
     refusal::RequestError,
+    request::{MAX_URL_BYTES, too_long_a_url},
     value::{self, Leaf},
     view::{View, below},
 };
@@ -24,6 +25,8 @@ struct Query<'a> {
     schema: &'a Schema,
     style: RestStyle,
     pairs: Vec<Pair>,
+    /// How many bytes of names and values may still come: what is too long for a URL is not built first.
+    left: usize,
 }
 
 /// A name with its value; without one Rack reads `nil`.
@@ -41,11 +44,11 @@ pub(super) fn query(
     bound: &[&[usize]],
     body: Option<usize>,
 ) -> Result<String> {
-    let mut query = Query { schema, style, pairs: Vec::new() };
+    let mut query = Query { schema, style, pairs: Vec::new(), left: MAX_URL_BYTES };
     for (slot, field) in view.plan.fields.iter().enumerate() {
         let elsewhere = Some(slot) == body || bound.contains(&[slot].as_slice());
         if field.is_always_sent() && !elsewhere {
-            query.pair(field.name_in(style), Leaf::or_default(view, slot, &field.kind)?.text());
+            query.pair(field.name_in(style), Leaf::or_default(view, slot, &field.kind)?.text())?;
         } else if !elsewhere {
             query.field("", view, slot, bound)?;
         }
@@ -109,17 +112,14 @@ impl<'a> Query<'a> {
             }
             (kind, Shape::Single { explicit }) => {
                 let leaf = Leaf::single(view, slot, kind)?;
-                if let Some(leaf) = leaf.filter(|leaf| explicit || !leaf.is_default(kind)) {
-                    self.pair(name, leaf.text());
+                match leaf.filter(|leaf| explicit || !leaf.is_default(kind)) {
+                    Some(leaf) => self.pair(name, leaf.text()),
+                    None => Ok(()),
                 }
-                Ok(())
             }
             (kind, Shape::List { .. } | Shape::Map) => {
                 let name = self.listed(name);
-                for leaf in Leaf::list(view, slot, kind)? {
-                    self.pair(&name, leaf.text());
-                }
-                Ok(())
+                Leaf::list(view, slot, kind).try_for_each(|leaf| self.pair(&name, leaf?.text()))
             }
         }
     }
@@ -138,8 +138,7 @@ impl<'a> Query<'a> {
         if field.kind.message_id().is_some() {
             return self.values(&name, entry, 1, field, &[]);
         }
-        self.pair(&name, Leaf::or_default(entry, 1, &field.kind)?.text());
-        Ok(())
+        self.pair(&name, Leaf::or_default(entry, 1, &field.kind)?.text())
     }
 
     /// A list of messages: `items[][a]=1&items[][b]=2&items[][a]=3`. Rack begins a new element where a name comes
@@ -149,12 +148,14 @@ impl<'a> Query<'a> {
         let name = self.listed(name);
         let mut before: Option<HashSet<String>> = None;
         for (index, element) in view.elements(self.schema, slot).enumerate() {
-            let mut inner = Query { schema: self.schema, style: self.style, pairs: Vec::new() };
+            let mut inner =
+                Query { schema: self.schema, style: self.style, pairs: Vec::new(), left: self.left };
             let written = element.map_err(RequestError::from).and_then(|e| inner.message(&name, &e, &[]));
             written.map_err(|error| error.under(&format!("[{index}]")))?;
             let begins = |pair: &Pair| {
-                !pair.name[name.len()..].contains("[]")
-                    && before.as_ref().is_none_or(|before| before.contains(&pair.name))
+                before.as_ref().is_none_or(|before| {
+                    !pair.name[name.len()..].contains("[]") && before.contains(&pair.name)
+                })
             };
             if inner.pairs.is_empty() {
                 let what = "has nothing set, which a query cannot carry in a list";
@@ -168,6 +169,7 @@ impl<'a> Query<'a> {
             };
             inner.pairs[..=begin].rotate_right(1);
             before = Some(inner.pairs.iter().map(|pair| pair.name.clone()).collect());
+            self.left = inner.left;
             self.pairs.extend(inner.pairs);
         }
         Ok(())
@@ -195,7 +197,7 @@ impl<'a> Query<'a> {
         let name = self.listed(name);
         for (index, element) in view.elements(self.schema, slot).enumerate() {
             let written = element.map_err(RequestError::from).and_then(|element| {
-                if known_to_nest(&element) {
+                if matches!(known, WellKnown::Struct(_) | WellKnown::List(_)) || known_to_nest(&element) {
                     return Err(RequestError::unmappable(
                         "is a list or an object in a list, which a query cannot carry",
                     ));
@@ -211,16 +213,10 @@ impl<'a> Query<'a> {
         let set = (0..view.plan.fields.len()).find(|slot| view.has(*slot));
         match set {
             None => Err(RequestError::unmappable("must have a kind of value set")),
-            Some(value_slot::NULL) => {
-                self.pairs.push(Pair { name: name.to_owned(), value: None });
-                Ok(())
-            }
+            Some(value_slot::NULL) => self.push(name, None),
             Some(value_slot::STRUCT) => self.any_object(name, &view.inner(self.schema, value_slot::STRUCT)?),
             Some(value_slot::LIST) => self.any_array(name, &view.inner(self.schema, value_slot::LIST)?),
-            Some(slot) => {
-                self.pair(name, Leaf::or_default(view, slot, &view.plan.fields[slot].kind)?.text());
-                Ok(())
-            }
+            Some(slot) => self.pair(name, Leaf::or_default(view, slot, &view.plan.fields[slot].kind)?.text()),
         }
     }
 
@@ -276,8 +272,15 @@ impl<'a> Query<'a> {
         }
     }
 
-    fn pair(&mut self, name: &str, value: String) {
-        self.pairs.push(Pair { name: name.to_owned(), value: Some(value) });
+    fn pair(&mut self, name: &str, value: String) -> Result<()> {
+        self.push(name, Some(value))
+    }
+
+    fn push(&mut self, name: &str, value: Option<String>) -> Result<()> {
+        let length = name.len() + value.as_ref().map_or(0, String::len) + 1;
+        self.left = self.left.checked_sub(length).ok_or_else(too_long_a_url)?;
+        self.pairs.push(Pair { name: name.to_owned(), value });
+        Ok(())
     }
 }
 

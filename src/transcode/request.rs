@@ -60,6 +60,9 @@ const DATA: usize = 1;
 
 type Result<T> = std::result::Result<T, RequestError>;
 
+/// The longest URL that the HTTP library carries.
+pub(super) const MAX_URL_BYTES: usize = u16::MAX as usize - 1;
+
 // === impl RequestPlan ===
 
 impl RequestPlan {
@@ -147,14 +150,9 @@ impl RequestPlan {
     }
 
     fn request(&self, uri: String, content: Content) -> Result<Request<Bytes>> {
-        let length = uri.len();
-        let uri = PathAndQuery::from_maybe_shared(Bytes::from(uri)).map_err(|_| {
-            // Literals are checked at start and values percent-encoded, so only the length can be wrong.
-            RequestError::unmappable(format!(
-                "makes a URL of {length} bytes, which is longer than HTTP carries"
-            ))
-            .under("the request")
-        })?;
+        // Literals are checked at start and values percent-encoded, so only the length can be wrong.
+        let uri = PathAndQuery::from_maybe_shared(Bytes::from(uri))
+            .map_err(|_| too_long_a_url().under("the request"))?;
         let mut request = Request::new(Bytes::new());
         *request.method_mut() = self.verb.clone();
         *request.uri_mut() = uri.into();
@@ -184,6 +182,13 @@ impl RequestPlan {
         }
         Ok(text)
     }
+}
+
+/// What is said of a request whose URL would be longer than [`MAX_URL_BYTES`].
+pub(super) fn too_long_a_url() -> RequestError {
+    RequestError::unmappable(format!(
+        "makes a URL of more than {MAX_URL_BYTES} bytes, which is longer than HTTP carries"
+    ))
 }
 
 /// The bytes of a `google.api.HttpBody` as they are, with the type that it says.

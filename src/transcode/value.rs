@@ -72,20 +72,21 @@ impl<'a> Leaf<'a> {
         Ok(Self::single(view, slot, kind)?.or_else(|| Self::default(kind)).unwrap_or(Self::Text("")))
     }
 
-    /// The values of a list that holds no messages, packed or not.
-    pub(super) fn list(view: &View<'a>, slot: usize, kind: &Kind) -> Result<Vec<Self>, LeafError> {
-        let mut leaves = Vec::new();
-        for value in view.all(slot) {
-            match value {
-                Value::Bytes(packed) if kind.wire_type() != wire::Type::Bytes => {
-                    for value in wire::unpack(packed, kind.wire_type()) {
-                        leaves.extend(Self::read(kind, value?)?);
-                    }
-                }
-                value => leaves.extend(Self::read(kind, value)?),
-            }
-        }
-        Ok(leaves)
+    /// The values of a list that holds no messages, packed or not, one after the other: a few bytes may hold millions.
+    pub(super) fn list<'v>(
+        view: &'v View<'a>,
+        slot: usize,
+        kind: &'v Kind,
+    ) -> impl Iterator<Item = Result<Self, LeafError>> + use<'v, 'a> {
+        let values = view.all(slot).flat_map(|value| {
+            let (packed, single) = match value {
+                Value::Bytes(packed) if kind.wire_type() != wire::Type::Bytes => (Some(packed), None),
+                value => (None, Some(Ok(value))),
+            };
+            packed.into_iter().flat_map(|packed| wire::unpack(packed, kind.wire_type())).chain(single)
+        });
+        values
+            .filter_map(|value| value.map_err(LeafError::from).and_then(|v| Self::read(kind, v)).transpose())
     }
 
     /// The value that stands for none; a message is no leaf and has none.

@@ -98,11 +98,44 @@ const MISMATCHES: &[[&str; 2]] = &[
         "{\"left\": \"a\", \"right\": {}}",
         "right: another member of its oneof is set already (line 1, column 24)",
     ],
+    [
+        "{\"left\": null, \"left\": \"a\", \"right\": {}}",
+        "right: another member of its oneof is set already (line 1, column 38)",
+    ],
+    [
+        "{\"left\": null, \"right\": {}, \"left\": \"a\"}",
+        "left: another member of its oneof is set already (line 1, column 37)",
+    ],
     ["{\"inner\": {\"size\": 1", "inner: expected \",\" or \"}\", but the text ends (line 1, column 21)"],
     ["{\"unknown\": [1,", "unknown: expected a value, but the text ends (line 1, column 16)"],
     ["{} {}", "expected the end, found \"{\" (line 1, column 4)"],
     ["<html>", "expected a value, found \"<\" (line 1, column 1)"],
 ];
+
+/// An object in free JSON is three messages, a list two: what nests deeper than parsers of protobuf read is refused.
+#[test]
+fn free_json_nests_as_deep_as_its_messages_may() {
+    let nested = |open: &str, close: &str, depth: usize| {
+        format!("{{\"free\": {}1{}}}", open.repeat(depth), close.repeat(depth))
+    };
+    for (open, close, deepest, place) in [("{\"a\":", "}", 33, "free.a.a"), ("[", "]", 49, "free[0][0]")] {
+        let kitchen = Kitchen::open();
+        let message = kitchen.decode("Weigh", &nested(open, close, deepest)).unwrap();
+        assert!(message.has_field_by_name("free"));
+        let said = kitchen.decode("Weigh", &nested(open, close, deepest + 1)).unwrap_err().to_string();
+        assert!(said.starts_with(place) && said.contains(": nested deeper than 100 levels"), "{said}");
+    }
+}
+
+#[test]
+fn of_a_value_that_comes_twice_in_an_any_the_last_counts() {
+    let any = r#"{"anything": {"@type": "t/google.protobuf.Duration", "value": "1s", "value": "0.5s"}}"#;
+    let kitchen = Kitchen::open();
+    let decoded = kitchen.decode_strictly("Weigh", any, Strictness::default()).unwrap();
+    assert_eq!(decoded.tolerated.iter().collect::<Vec<_>>(), [(Tolerance::DuplicateKey, 1)]);
+    let once = any.replace("\"value\": \"1s\", ", "");
+    assert_eq!(kitchen.decode("Weigh", any).unwrap(), kitchen.decode("Weigh", &once).unwrap());
+}
 
 #[test]
 fn an_answer_becomes_the_message_that_the_reference_implementation_makes() {

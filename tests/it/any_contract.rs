@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use bytes::Bytes;
-use grpc_rest_bridge::contract::{RestStyle, Source};
+use grpc_rest_bridge::{
+    contract::{RestStyle, Source},
+    transcode::{HttpAnswer, ProtoJson, Strictness, Transcoder},
+};
 use http::Response;
 use proptest::{prelude::*, test_runner::TestRunner};
 use prost::Message;
@@ -139,23 +142,41 @@ fn source(text: &str, style: RestStyle) -> Kitchenette {
     );
     std::fs::write(folder.path().join("t.proto"), text).unwrap();
     let protos: Vec<PathBuf> = vec![folder.path().join("t.proto")];
-    Kitchenette { contract: Source { protos, style, ..Source::default() }.read().unwrap() }
+    let contract = Source { protos, style, ..Source::default() }.read().unwrap();
+    Kitchenette { transcoder: Transcoder::compile(&contract, Strictness::default()), contract }
 }
 
 /// A small contract of one's own.
 struct Kitchenette {
     contract: grpc_rest_bridge::contract::Contract,
+    /// One for all calls, since it learns in which order fields come.
+    transcoder: Transcoder,
 }
 
 impl Kitchenette {
     /// The URI and the body that a call becomes.
     fn encode(&self, method: usize, message: &Value) -> (String, String) {
-        use grpc_rest_bridge::transcode::{ProtoJson, Strictness, Transcoder};
-        let input = self.contract.methods()[method].descriptor().input();
-        let message = ProtoJson::of(&self.contract).read(&input, message.to_string().as_bytes()).unwrap();
-        let transcoder = Transcoder::compile(&self.contract, Strictness::default());
-        let request = transcoder.encode(method, &message).unwrap().request;
+        let request = self.transcoder.encode(method, &self.message(method, message)).unwrap().request;
         (request.uri().to_string(), String::from_utf8(request.body().to_vec()).unwrap())
+    }
+
+    /// What is said of a message that is no request.
+    fn refusal(&self, method: usize, message: &Value) -> String {
+        self.transcoder.encode(method, &self.message(method, message)).unwrap_err().to_string()
+    }
+
+    fn message(&self, method: usize, message: &Value) -> Bytes {
+        let input = self.contract.methods()[method].descriptor().input();
+        ProtoJson::of(&self.contract).read(&input, message.to_string().as_bytes()).unwrap()
+    }
+
+    /// What an answer becomes, as the ProtoJSON of the message, or what is said of it.
+    fn decode(&self, method: usize, json: &str) -> Result<Value, String> {
+        let output = self.contract.methods()[method].descriptor().output();
+        let answer = HttpAnswer { content_type: "application/json", body: json.as_bytes() };
+        let decoded = self.transcoder.decode(method, 0, &answer).map_err(|mismatch| mismatch.to_string())?;
+        let json = ProtoJson::of(&self.contract).write(&output, &decoded.message).unwrap();
+        Ok(serde_json::from_slice(json.as_ref()).unwrap())
     }
 }
 
@@ -176,6 +197,57 @@ fn a_method_can_name_its_own_style() {
         let body = ("/a?twoWords=a&twoWords=b".to_owned(), r#"{"called":"x"}"#.to_owned());
         assert_eq!(contract.encode(2, &message), body);
     }
+}
+
+#[test]
+fn a_name_in_a_path_is_that_of_the_proto_and_a_key_is_the_json_name_first() {
+    let contract = source(
+        "service S { rpc Get(In) returns (In) { option (google.api.http) = {get: \"/a/{id}\"}; } }\n\
+         message In { string id = 1 [json_name = \"uuid\"]; string old = 2 [json_name = \"id\"]; int32 n = 3; }",
+        RestStyle::Rails,
+    );
+    let message = json!({"uuid": "U", "id": "old"});
+    assert_eq!(contract.encode(0, &message), ("/a/U?old=old".to_owned(), String::new()));
+    // Each answer by keys that the one before did not have.
+    for answer in [
+        json!({"n": 5, "id": "L", "padding": ""}),
+        json!({"n": 5, "uuid": "U", "padding": ""}),
+        json!({"n": 5, "id": "L", "uuid": "U", "padding": ""}),
+        json!({"n": 5, "id": "L", "padding": ""}),
+    ] {
+        let mut expected = answer.clone();
+        expected.as_object_mut().unwrap().remove("padding");
+        assert_eq!(contract.decode(0, &answer.to_string()).unwrap(), expected);
+    }
+}
+
+#[test]
+fn a_key_that_needs_escapes_is_one_only_when_it_has_them() {
+    let contract = source(
+        "service S { rpc Get(In) returns (In) { option (google.api.http) = {get: \"/a\"}; } }\n\
+         message In { string a = 1; string b = 2 [json_name = \"x\\\"y\"]; }",
+        RestStyle::Rails,
+    );
+    assert_eq!(contract.decode(0, r#"{"a":"1","x\"y":"2"}"#), Ok(json!({"a": "1", "x\"y": "2"})));
+    let said = contract.decode(0, r#"{"a":"1","x"y":"2","padding":"0123456789"}"#).unwrap_err();
+    assert_eq!(said, "expected \":\", found \"y\" (line 1, column 13)");
+}
+
+#[test]
+fn lists_of_free_objects_and_of_lists_are_no_query() {
+    let contract = source(
+        "import \"google/protobuf/struct.proto\";\n\
+         service S { rpc Get(In) returns (In) { option (google.api.http) = {get: \"/a\"}; } }\n\
+         message In { repeated google.protobuf.Struct st = 1; repeated google.protobuf.ListValue lv = 2;\n\
+         repeated Tags items = 3; }\nmessage Tags { repeated string tags = 1; }",
+        RestStyle::Rails,
+    );
+    for (message, field) in [(json!({"st": [{"a": 1}]}), "st[0]"), (json!({"lv": [[1]]}), "lv[0]")] {
+        let said = "is a list or an object in a list, which a query cannot carry";
+        assert_eq!(contract.refusal(0, &message), format!("{field} {said}"));
+    }
+    let one = json!({"items": [{"tags": ["x"]}]});
+    assert_eq!(contract.encode(0, &one).0, "/a?items%5B%5D%5Btags%5D%5B%5D=x");
 }
 
 #[test]

@@ -173,11 +173,15 @@ fn values_in_a_query_are_spelled_as_text() {
 
 #[test]
 fn a_url_longer_than_http_carries_is_refused() {
-    let error = Kitchen::open()
-        .encode("FindDishes", &format!(r#"{{"query": "{}"}}"#, "a".repeat(70_000)))
-        .unwrap_err();
-    let said = "the request makes a URL of 70014 bytes, which is longer than HTTP carries";
-    assert_eq!(error.to_string(), said);
+    let long = "a".repeat(70_000);
+    for (method, message, place) in [
+        ("FindDishes", format!(r#"{{"query": "{long}"}}"#), "query"),
+        ("GetFile", format!(r#"{{"path": "{long}"}}"#), "the request"),
+    ] {
+        let error = Kitchen::open().encode(method, &message).unwrap_err();
+        let said = "makes a URL of more than 65534 bytes, which is longer than HTTP carries";
+        assert_eq!(error.to_string(), format!("{place} {said}"));
+    }
 }
 
 /// What is legal on the wire, though few write it so.

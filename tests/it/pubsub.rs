@@ -89,17 +89,20 @@ impl Served {
 
     /// What reflection lists.
     async fn services(&self) -> Vec<String> {
-        let list = MessageRequest::ListServices(String::new());
-        let request = ServerReflectionRequest { host: String::new(), message_request: Some(list) };
-        let mut client = ServerReflectionClient::new(self.channel.clone());
-        let mut answers =
-            client.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
-        match answers.message().await.unwrap().unwrap().message_response {
-            Some(MessageResponse::ListServicesResponse(list)) => {
+        match self.reflect(MessageRequest::ListServices(String::new())).await {
+            MessageResponse::ListServicesResponse(list) => {
                 list.service.into_iter().map(|service| service.name).collect()
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    async fn reflect(&self, what: MessageRequest) -> MessageResponse {
+        let request = ServerReflectionRequest { host: String::new(), message_request: Some(what) };
+        let mut client = ServerReflectionClient::new(self.channel.clone());
+        let mut answers =
+            client.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
+        answers.message().await.unwrap().unwrap().message_response.unwrap()
     }
 
     async fn call(&mut self, method: &str, message: Vec<u8>) -> Result<Bytes, Status> {
@@ -150,6 +153,19 @@ async fn reflection_and_health_follow_the_contract_that_is_served() {
         let mut updates = health.watch(request).await.unwrap().into_inner();
         while updates.message().await.unwrap().unwrap().status() != ServingStatus::Serving {}
     }
+}
+
+/// Without it `grpcurl` prints the details of errors as bytes.
+#[tokio::test]
+async fn reflection_has_the_details_of_errors_whatever_the_contract() {
+    let served = Served::before(&api().await).await;
+    let symbol = MessageRequest::FileContainingSymbol("google.rpc.ErrorInfo".to_owned());
+    let MessageResponse::FileDescriptorResponse(files) = served.reflect(symbol).await else {
+        panic!("it is not known")
+    };
+    let file = prost_types::FileDescriptorProto::decode(files.file_descriptor_proto[0].as_slice()).unwrap();
+    assert_eq!(file.package(), "google.rpc");
+    assert!(file.message_type.iter().any(|message| message.name() == "ErrorInfo"));
 }
 
 #[tokio::test]
