@@ -127,7 +127,7 @@ impl<'a> Query<'a> {
     fn map(&mut self, name: &str, view: &View<'a>, slot: usize, entry: MessageId) -> Result<()> {
         self.rails_only("is a map")?;
         for (key, entry) in value::entries(self.schema, view, slot, entry)? {
-            self.entry(name, &key, &entry).map_err(|error| error.under(&key))?;
+            self.present(|query| query.entry(name, &key, &entry)).map_err(|error| error.under(&key))?;
         }
         Ok(())
     }
@@ -223,9 +223,10 @@ impl<'a> Query<'a> {
     fn any_object(&mut self, name: &str, view: &View<'a>) -> Result<()> {
         let Kind::Message(entry) = view.plan.fields[0].kind else { unreachable!("the fields are a map") };
         for (key, entry) in value::entries(self.schema, view, 0, entry)? {
-            let written = self.keyed(name, &key).and_then(|name| {
-                let value = entry.inner(self.schema, 1)?;
-                self.any_value(&name, &value)
+            let written = self.present(|query| {
+                let name = query.keyed(name, &key)?;
+                let value = entry.inner(query.schema, 1)?;
+                query.any_value(&name, &value)
             });
             written.map_err(|error| error.under(&key))?;
         }
@@ -240,6 +241,16 @@ impl<'a> Query<'a> {
             unreachable!("a ListValue holds values")
         };
         self.values(name, view, 0, &view.plan.fields[0], &[])
+    }
+
+    /// Writes a value that is there by its key, and would not be there without a pair.
+    fn present(&mut self, write: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let before = self.pairs.len();
+        write(self)?;
+        if self.pairs.len() == before {
+            return Err(RequestError::unmappable("is empty, which a query cannot carry"));
+        }
+        Ok(())
     }
 
     fn rails_only(&self, what: &str) -> Result<()> {

@@ -103,6 +103,8 @@ const REFUSALS: &[[&str; 4]] = &[
         "has nothing set, which a query cannot carry in a list",
     ],
     ["FindDishes", r#"{"atLeast": {"a[b": 0}}"#, "at_least.a[b", "is a key that a query cannot carry"],
+    ["WeighByQuery", r#"{"dishes": {"7": {}}}"#, "dishes.7", "is empty, which a query cannot carry"],
+    ["WeighByQuery", r#"{"freeObject": {"a": []}}"#, "free_object.a", "is empty, which a query cannot carry"],
 ];
 
 #[test]

@@ -141,7 +141,10 @@ proptest! {
     #[test]
     fn a_query_says_the_message_to_rack(sample in samples_for_a_query(), choices in Choices::any()) {
         let bytes = wire::encode(&sample.message, choices);
-        let (query, _) = request(sample.method, &bytes).map_err(TestCaseError::fail)?;
+        let asked = request(sample.method, &bytes);
+        // The value of a map's key can be an empty message, which would not be there.
+        prop_assume!(!asked.as_ref().is_err_and(|error| error.ends_with(" is empty, which a query cannot carry")));
+        let (query, _) = asked.map_err(TestCaseError::fail)?;
         prop_assert_eq!(query::parse(&query), query::expected(&sample.message), "{}", query);
     }
 
