@@ -75,6 +75,15 @@ impl Bridge {
         Self { inner: Arc::new(Inner { contract, transcoder, methods, upstream, config }) }
     }
 
+    /// Whether calls of a method are served at all.
+    ///
+    /// # Errors
+    /// What every caller gets: it streams, or has no HTTP rule.
+    pub fn serves(&self, method: usize) -> Result<(), Status> {
+        let served = self.inner.method(self.contract().methods()[method].path());
+        served.map(drop).map_err(|error| self.inner.call_of(method).fail(&error))
+    }
+
     /// The REST request that a call of a method would send; nothing is sent.
     ///
     /// # Errors
@@ -107,10 +116,15 @@ impl Bridge {
     /// Sends a request to the API, as a call would.
     ///
     /// # Errors
-    /// What the caller would get instead of an answer.
-    pub async fn send(&self, method: usize, request: Request<Bytes>) -> Result<Response<Bytes>, Status> {
+    /// What the caller would get instead of an answer, and the cause, which only the log of a call has.
+    pub async fn send(
+        &self,
+        method: usize,
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, (Status, Option<String>)> {
         let call = self.inner.call_of(method);
-        self.inner.send(request, &call).await.map_err(|error| call.fail(&error))
+        let cause = |error: &Error| error.log_detail().map(|cause| cause.to_string());
+        self.inner.send(request, &call).await.map_err(|error| (call.fail(&error), cause(&error)))
     }
 
     /// Everything in a successful answer of the API that is not as the contract has it.

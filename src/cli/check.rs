@@ -1,6 +1,6 @@
 //! `check`: is the contract sound, and does the API answer as it says?
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use bytes::Bytes;
 use clap::ArgMatches;
@@ -12,11 +12,12 @@ use super::{
     serve::block_on,
     settings::UpstreamSettings,
     source::SourceSettings,
+    visible, visible_lines,
 };
 use crate::{
     bridge::Bridge,
     config::{InboundConfig, UpstreamConfig},
-    contract::Contract,
+    contract::{Contract, Method},
     drift::{self, Checked, Outcome},
     fault::Fault,
     transcode::{ProtoJson, Strictness},
@@ -57,6 +58,16 @@ struct Report<'a> {
     faults: Vec<Note>,
     warnings: Vec<Note>,
     calls: &'a [Checked],
+    totals: Totals,
+}
+
+/// How many methods went which way.
+#[derive(Debug, Default, Serialize)]
+struct Totals {
+    fits: usize,
+    drifts: usize,
+    fails: usize,
+    skipped: usize,
 }
 
 /// A fault or a warning of the contract.
@@ -73,7 +84,7 @@ pub(super) fn run(args: &Args, matches: &ArgMatches) -> Result<Exit, Faults> {
         Err(faults) if manner.json && !faults.command_line => return Ok(told_as_json(&faults)),
         contract => contract?,
     };
-    let examples = args.examples(&contract)?;
+    let examples = args.examples(&contract, upstream.is_some())?;
     match upstream {
         None => Ok(tell(manner, &contract, &[])),
         Some(upstream) => {
@@ -113,18 +124,34 @@ impl Args {
     }
 
     /// The request messages by the indices of their methods.
-    fn examples(&self, contract: &Contract) -> Result<HashMap<usize, Bytes>, Faults> {
+    fn examples(&self, contract: &Contract, called: bool) -> Result<HashMap<usize, Bytes>, Faults> {
+        if !called && !self.example.is_empty() {
+            let mend = "name the API that is to be called as --upstream";
+            return Err(Faults::of_arguments(vec![Fault::new(
+                "--example",
+                "stands without --upstream",
+                mend,
+            )]));
+        }
         let text = ProtoJson::of(contract);
         let mut examples = HashMap::new();
         let mut faults = Vec::new();
         for example in &self.example {
             match self::example(contract, &text, example) {
-                Ok((method, message)) => drop(examples.insert(method, message)),
+                Ok((method, message)) => {
+                    if examples.insert(method, message).is_some() {
+                        faults.push(given_twice(&contract.methods()[method]));
+                    }
+                }
                 Err(more) => faults.extend(more.faults),
             }
         }
         if faults.is_empty() { Ok(examples) } else { Err(Faults::of_arguments(faults)) }
     }
+}
+
+fn given_twice(method: &Method) -> Fault {
+    Fault::new("--example", format!("{} is given twice", method.name()), "give one example for each method")
 }
 
 fn example(contract: &Contract, text: &ProtoJson, example: &str) -> Result<(usize, Bytes), Faults> {
@@ -136,6 +163,9 @@ fn example(contract: &Contract, text: &ProtoJson, example: &str) -> Result<(usiz
         ));
     };
     let method = explain::method(contract, name)?;
+    if let Some(why) = drift::never(&contract.methods()[method]) {
+        return Err(fault(format!("{name} is never called: {why}"), "take the example away"));
+    }
     let input = contract.methods()[method].descriptor().input();
     let message = text.read(&input, json.as_bytes());
     let message = message.map_err(|mismatch| {
@@ -153,10 +183,47 @@ fn one_of(text: &str, first: &str, second: &str) -> Option<bool> {
     }
 }
 
+// === impl Totals ===
+
+impl Totals {
+    fn of(calls: &[Checked]) -> Self {
+        let count = |outcome| calls.iter().filter(|call| call.outcome == outcome).count();
+        Self {
+            fits: count(Outcome::Fits),
+            drifts: count(Outcome::Drifts),
+            fails: count(Outcome::Fails),
+            skipped: count(Outcome::Skipped),
+        }
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = |count: usize, verb: &str| format!("{count} {verb}{}", if count == 1 { "s" } else { "" });
+        let Self { fits, drifts, fails, skipped } = *self;
+        let all = [
+            (fits, verb(fits, "fit")),
+            (drifts, verb(drifts, "drift")),
+            (fails, verb(fails, "fail")),
+            (skipped, format!("{skipped} skipped")),
+        ];
+        let told: Vec<_> = all.into_iter().filter(|(count, _)| *count > 0).map(|(_, told)| told).collect();
+        f.write_str(&told.join(", "))?;
+        if fits + drifts + fails == 0 { f.write_str(": nothing was checked") } else { Ok(()) }
+    }
+}
+
 fn told_as_json(faults: &Faults) -> Exit {
     let notes = notes(&faults.faults);
-    let report =
-        Report { passed: false, services: &[], methods: 0, faults: notes, warnings: Vec::new(), calls: &[] };
+    let report = Report {
+        passed: false,
+        services: &[],
+        methods: 0,
+        faults: notes,
+        warnings: Vec::new(),
+        calls: &[],
+        totals: Totals::default(),
+    };
     match print(&as_json(&report)) {
         Exit::Clean => Exit::Faults { faults: Vec::new(), command_line: false },
         failed => failed,
@@ -176,6 +243,7 @@ fn tell(manner: Manner, contract: &Contract, calls: &[Checked]) -> Exit {
         faults: Vec::new(),
         warnings: notes(&contract.warnings()),
         calls,
+        totals: Totals::of(calls),
     };
     match print(&if manner.json { as_json(&report) } else { as_text(&report, contract) }) {
         Exit::Clean if !passed => Exit::Failed("the API does not answer as the contract says".to_owned()),
@@ -194,7 +262,8 @@ fn notes(faults: &[Fault]) -> Vec<Note> {
 
 fn as_json(report: &Report<'_>) -> String {
     let json = serde_json::to_string_pretty(report).expect("a report is made of texts and numbers");
-    format!("{json}\n")
+    // JSON leaves DEL and what follows it as it is.
+    format!("{}\n", visible_lines(&json))
 }
 
 fn as_text(report: &Report<'_>, contract: &Contract) -> String {
@@ -211,6 +280,9 @@ fn as_text(report: &Report<'_>, contract: &Contract) -> String {
     for call in report.calls {
         text.push_str(&call_text(call));
     }
+    if !report.calls.is_empty() {
+        text.push_str(&format!("{}\n", report.totals));
+    }
     text
 }
 
@@ -223,17 +295,20 @@ fn call_text(call: &Checked) -> String {
     };
     let request = call.request.as_ref().map(|request| format!(", {request}")).unwrap_or_default();
     let status = call.status.map(|status| format!(", {status}")).unwrap_or_default();
-    let why = call.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    let why = call.why.as_ref().map(|why| format!(": {}", visible(why))).unwrap_or_default();
     let mut text = format!("{outcome:<8}{}{request}{status}{why}\n", call.method);
     for found in &call.findings {
-        let what = found.what.as_ref().map(|what| format!(": {what}")).unwrap_or_default();
+        let what = found.what.as_ref().map(|what| format!(": {}", visible(what))).unwrap_or_default();
         let times =
             if found.count == 1 { String::new() } else { format!("{} times, first at ", found.count) };
-        let path = if found.path.is_empty() { "(the answer)" } else { &found.path };
+        let path = if found.path.is_empty() { "(the answer)".to_owned() } else { visible(&found.path) };
         text.push_str(&format!(
             "        {path}: {}{what} ({times}line {}, column {})\n",
             found.kind, found.line, found.column
         ));
+    }
+    if call.more_findings > 0 {
+        text.push_str(&format!("        and {} more\n", call.more_findings));
     }
     text
 }

@@ -1,25 +1,42 @@
 //! `descriptor`: the contract as a file for other tools.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::ArgMatches;
 
-use super::{Exit, reader::Faults, source::SourceSettings};
+use super::{
+    Exit,
+    reader::{self, Faults, Reader, any_path},
+    source::SourceSettings,
+};
 
 /// Write the contract as a FileDescriptorSet: what API Gateway and grpcurl -protoset take
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The file to write
-    #[arg(long, env = "BRIDGE_OUT", value_name = "FILE")]
+    #[arg(long, env = "BRIDGE_OUT", value_parser = any_path(), value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
     source: SourceSettings,
 }
 
 pub(super) fn run(args: &Args, matches: &ArgMatches) -> Result<Exit, Faults> {
-    let contract = args.source.contract(matches)?;
-    Ok(match fs::write(&args.out, contract.descriptor_set()) {
+    let (out, contract) = reader::both(args.out(matches), args.source.contract(matches))?;
+    Ok(match fs::write(out, contract.descriptor_set()) {
         Ok(()) => Exit::Clean,
-        Err(error) => Exit::Failed(format!("cannot write {}: {error}", args.out.display())),
+        Err(error) => Exit::Failed(format!("cannot write {}: {error}", out.display())),
     })
+}
+
+// === impl Args ===
+
+impl Args {
+    /// The file to write.
+    fn out(&self, matches: &ArgMatches) -> Result<&Path, Faults> {
+        let mut read = Reader { matches, faults: Faults::default() };
+        read.path("out", Some(&self.out), "name the file to write").ok_or(read.faults)
+    }
 }

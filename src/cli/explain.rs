@@ -1,6 +1,10 @@
 //! `explain`: what a call becomes, without making it.
 
-use std::{fs, io::Read, path::PathBuf};
+use std::{
+    fs,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use clap::ArgMatches;
@@ -9,8 +13,10 @@ use tonic::Status;
 
 use super::{
     Exit, print,
-    reader::{Faults, Reader},
+    reader::{self, Faults, Reader, any_path},
+    settings::StrictSettings,
     source::SourceSettings,
+    visible, visible_lines,
 };
 use crate::{
     bridge::Bridge,
@@ -18,7 +24,7 @@ use crate::{
     contract::Contract,
     error::status::code_name,
     fault::Fault,
-    transcode::{Encoded, ProtoJson, Strictness},
+    transcode::{Encoded, ProtoJson, Strictness, Tolerated},
     upstream::Upstream,
 };
 
@@ -31,7 +37,7 @@ pub(super) struct Args {
     #[arg(default_value = "{}")]
     json: String,
     /// A file with the body of an answer of the API: prints what the caller would get
-    #[arg(long, env = "BRIDGE_ANSWER", value_name = "FILE")]
+    #[arg(long, env = "BRIDGE_ANSWER", value_parser = any_path(), value_name = "FILE")]
     answer: Option<PathBuf>,
     /// The HTTP status of that answer
     #[arg(long, env = "BRIDGE_STATUS", value_name = "CODE", default_value = "200")]
@@ -40,7 +46,17 @@ pub(super) struct Args {
     #[arg(long, env = "BRIDGE_CONTENT_TYPE", value_name = "TYPE", default_value = "application/json")]
     content_type: String,
     #[command(flatten)]
+    strict: StrictSettings,
+    #[command(flatten)]
     source: SourceSettings,
+}
+
+/// The answer of the API as the command line has it, and how it is read.
+struct Given<'a> {
+    file: Option<&'a Path>,
+    status: StatusCode,
+    content_type: HeaderValue,
+    strict: Strictness,
 }
 
 /// A call that is looked at.
@@ -51,15 +67,19 @@ struct Explained {
 }
 
 pub(super) fn run(args: &Args, matches: &ArgMatches) -> Result<Exit, Faults> {
-    let (head, contract) = super::reader::both(args.head(matches), args.source.contract(matches))?;
+    let (given, contract) = reader::both(args.given(matches), args.source.contract(matches))?;
     let method = method(&contract, &args.method)?;
-    let explained = Explained { text: ProtoJson::of(&contract), method, bridge: offline(contract)? };
+    let text = ProtoJson::of(&contract);
+    let explained = Explained { text, method, bridge: offline(contract, given.strict)? };
+    if let Err(status) = explained.bridge.serves(explained.method) {
+        return Ok(refused(&status));
+    }
     let message = explained.read(&request_text(&args.json)?)?;
     let encoded = match explained.bridge.request_of(method, &message) {
         Ok(encoded) => encoded,
         Err(status) => return Ok(refused(&status)),
     };
-    let Some(file) = &args.answer else { return Ok(print(&request(&encoded.request))) };
+    let Some(file) = given.file else { return Ok(print(&request(&encoded.request))) };
     let body = fs::read(file).map_err(|error| {
         let what = format!("cannot be read: {error}");
         Faults::of_files(vec![Fault::new(
@@ -68,7 +88,7 @@ pub(super) fn run(args: &Args, matches: &ArgMatches) -> Result<Exit, Faults> {
             "name a file with the body of an answer",
         )])
     })?;
-    Ok(explained.answer(&encoded, head, body.into()))
+    Ok(explained.answer(&encoded, given, body.into()))
 }
 
 /// The method that `name` means.
@@ -80,10 +100,10 @@ pub(super) fn method(contract: &Contract, name: &str) -> Result<usize, Faults> {
 }
 
 /// A bridge that will never send anything.
-fn offline(contract: Contract) -> Result<Bridge, Faults> {
+fn offline(contract: Contract, strict: Strictness) -> Result<Bridge, Faults> {
     let config = UpstreamConfig::new("http://localhost".parse().expect("a URL"));
     let upstream = Upstream::new(&config).map_err(|fault| Faults::of_files(vec![fault]))?;
-    Ok(Bridge::new(contract, upstream, InboundConfig::default(), Strictness::default()))
+    Ok(Bridge::new(contract, upstream, InboundConfig::default(), strict))
 }
 
 fn request_text(json: &str) -> Result<Vec<u8>, Faults> {
@@ -91,7 +111,7 @@ fn request_text(json: &str) -> Result<Vec<u8>, Faults> {
         return Ok(json.as_bytes().to_vec());
     }
     let mut text = Vec::new();
-    match std::io::stdin().lock().read_to_end(&mut text) {
+    match io::stdin().lock().read_to_end(&mut text) {
         Ok(_) => Ok(text),
         Err(error) => {
             let what = format!("cannot be read: {error}");
@@ -107,14 +127,32 @@ fn request_text(json: &str) -> Result<Vec<u8>, Faults> {
 // === impl Args ===
 
 impl Args {
-    /// The status and the type of the answer.
-    fn head(&self, matches: &ArgMatches) -> Result<(StatusCode, HeaderValue), Faults> {
+    /// The answer that is given, without its body.
+    fn given(&self, matches: &ArgMatches) -> Result<Given<'_>, Faults> {
         let mut read = Reader { matches, faults: Faults::default() };
+        let file = read.path("answer", self.answer.as_deref(), "name a file with the body of an answer");
+        for id in ["status", "content_type"] {
+            if self.answer.is_none() && read.is_set(id) {
+                read.fault(
+                    id,
+                    "stands without --answer".to_owned(),
+                    "give the body of the answer as --answer",
+                );
+            }
+        }
         let mend = "write an HTTP status from 100 to 599";
-        let status = read.value("status", &self.status, mend, |text| text.parse().ok());
+        let status = read.value("status", &self.status, mend, |text| {
+            text.parse().ok().filter(|status: &StatusCode| status.as_u16() < 600)
+        });
         let mend = "write a media type, such as application/json";
         let content_type = read.value("content_type", &self.content_type, mend, |text| text.parse().ok());
-        status.zip(content_type).ok_or(read.faults)
+        let strict = self.strict.read(&mut read);
+        match (status, content_type, strict) {
+            (Some(status), Some(content_type), Some(strict)) if read.faults.is_empty() => {
+                Ok(Given { file, status, content_type, strict })
+            }
+            _ => Err(read.faults),
+        }
     }
 }
 
@@ -135,19 +173,30 @@ impl Explained {
     }
 
     /// What the caller gets from an answer.
-    fn answer(&self, encoded: &Encoded, head: (StatusCode, HeaderValue), body: Bytes) -> Exit {
+    fn answer(&self, encoded: &Encoded, given: Given<'_>, body: Bytes) -> Exit {
         let mut answer = Response::new(body);
-        *answer.status_mut() = head.0;
-        answer.headers_mut().insert(header::CONTENT_TYPE, head.1);
+        *answer.status_mut() = given.status;
+        answer.headers_mut().insert(header::CONTENT_TYPE, given.content_type);
         let decoded = match self.bridge.message_of(self.method, encoded, &answer) {
             Ok(decoded) => decoded,
             Err(status) => return refused(&status),
         };
         let output = self.contract().methods()[self.method].descriptor().output();
         match self.text.write(&output, &decoded.message) {
-            Ok(json) => print(&pretty(&json)),
+            Ok(json) => {
+                tell_tolerated(&decoded.tolerated);
+                print(&pretty(&json))
+            }
             Err(error) => Exit::Failed(format!("the message cannot be shown: {error}")),
         }
+    }
+}
+
+/// Tells on standard error, so that standard output is the message and nothing else.
+fn tell_tolerated(tolerated: &Tolerated) {
+    if !tolerated.is_empty() {
+        // Who has closed standard error does not want to know.
+        let _ = writeln!(io::stderr(), "tolerated in the answer: {tolerated}");
     }
 }
 
@@ -173,19 +222,18 @@ fn refused(status: &Status) -> Exit {
         Some(pretty(&json))
     });
     let details = details.unwrap_or_default();
-    match print(&format!("{}: {}\n{details}", code_name(status.code()), status.message())) {
+    match print(&format!("{}: {}\n{details}", code_name(status.code()), visible(status.message()))) {
         Exit::Clean => Exit::No,
         failed => failed,
     }
 }
 
-/// JSON on several lines.
+/// JSON on several lines, without characters that a terminal obeys.
 pub(super) fn pretty(json: &[u8]) -> String {
     let mut reader = serde_json::Deserializer::from_slice(json);
     let mut text = Vec::new();
     let mut writer = serde_json::Serializer::pretty(&mut text);
-    match serde_transcode::transcode(&mut reader, &mut writer) {
-        Ok(()) => format!("{}\n", String::from_utf8_lossy(&text)),
-        Err(_) => format!("{}\n", String::from_utf8_lossy(json)),
-    }
+    let pretty = serde_transcode::transcode(&mut reader, &mut writer).is_ok();
+    let text = if pretty { &text } else { json };
+    format!("{}\n", visible_lines(&String::from_utf8_lossy(text)))
 }

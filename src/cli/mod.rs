@@ -128,6 +128,30 @@ fn print(text: &str) -> Exit {
     }
 }
 
+/// A text of the API on one line, without characters that a terminal obeys: each is written as JSON escapes it.
+fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_obeyed(character) {
+            shown.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// The same for a text whose lines are ours, such as JSON that was set on several lines.
+fn visible_lines(text: &str) -> String {
+    text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
+}
+
+/// Control characters, and those that end a line or turn its direction.
+fn is_obeyed(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Names that look like settings but are none, which is mostly a misspelling.
 fn unknown_variables(command: &clap::Command, names: impl Iterator<Item = String>) -> Vec<String> {
     let known: Vec<_> = command

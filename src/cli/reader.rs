@@ -1,9 +1,17 @@
 //! Values of flags and variables, read one by one, and everything that is wrong with them.
 
-use std::time::Duration;
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use bytesize::ByteSize;
-use clap::{ArgMatches, parser::ValueSource};
+use clap::{
+    ArgMatches,
+    builder::{OsStringValueParser, TypedValueParser},
+    parser::ValueSource,
+};
 use http::Uri;
 
 use super::Exit;
@@ -31,6 +39,11 @@ pub(super) fn both<A, B>(one: Result<A, Faults>, other: Result<B, Faults>) -> Re
         (Ok(one), Ok(other)) => Ok((one, other)),
         (one, other) => Err(one.err().unwrap_or_default().and(other.err().unwrap_or_default())),
     }
+}
+
+/// Reads a path as it is. An empty one is told later, with all other faults and by the name of its variable.
+pub(super) fn any_path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 // === impl Faults ===
@@ -90,6 +103,37 @@ impl Reader<'_> {
         self.value(id, text?, mend, parse)
     }
 
+    /// A path that is not empty.
+    pub(super) fn path<'t>(&mut self, id: &str, path: Option<&'t Path>, mend: &str) -> Option<&'t Path> {
+        path.filter(|path| self.is_given(id, path, mend))
+    }
+
+    /// The values of a list. A variable that is empty is one that is not set, as compose and Helm write it.
+    pub(super) fn list<'t, T: AsRef<OsStr>>(&mut self, id: &str, values: &'t [T], mend: &str) -> &'t [T] {
+        match values {
+            [value] if value.as_ref().is_empty() && self.is_variable(id) => &[],
+            values if values.iter().all(|value| self.is_given(id, value, mend)) => values,
+            _ => &[],
+        }
+    }
+
+    fn is_given(&mut self, id: &str, value: impl AsRef<OsStr>, mend: &str) -> bool {
+        let given = !value.as_ref().is_empty();
+        if !given {
+            self.fault(id, "\"\" is not valid".to_owned(), mend);
+        }
+        given
+    }
+
+    /// Whether somebody has set it, by a flag or a variable.
+    pub(super) fn is_set(&self, id: &str) -> bool {
+        self.matches.value_source(id).is_some_and(|source| source != ValueSource::DefaultValue)
+    }
+
+    fn is_variable(&self, id: &str) -> bool {
+        self.matches.value_source(id) == Some(ValueSource::EnvVariable)
+    }
+
     /// A time of more than nothing.
     pub(super) fn time(&mut self, id: &str, text: &str) -> Option<Duration> {
         self.value(id, text, TIME, |text| humantime::parse_duration(text).ok().filter(|time| !time.is_zero()))
@@ -131,7 +175,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn fault(&mut self, id: &str, what: String, mend: &str) {
-        let from_variable = self.matches.value_source(id) == Some(ValueSource::EnvVariable);
+        let from_variable = self.is_variable(id);
         let place = if from_variable { variable(id) } else { flag(id) };
         self.faults.command_line |= !from_variable;
         self.faults.faults.push(Fault::new(place, what, mend));

@@ -185,6 +185,13 @@ pub(super) struct UpstreamSettings {
         help_heading = "Upstream"
     )]
     max_response_bytes: String,
+    #[command(flatten)]
+    strict: StrictSettings,
+}
+
+/// The setting of what is not tolerated.
+#[derive(Debug, clap::Args)]
+pub(super) struct StrictSettings {
     /// What to refuse in an answer instead of tolerating and counting it (names, proto-json, all)
     #[arg(
         long,
@@ -320,7 +327,7 @@ impl UpstreamSettings {
         let timeout = read.time("upstream_timeout", &self.upstream_timeout);
         let pool_idle_timeout = read.time("pool_idle_timeout", &self.pool_idle_timeout);
         let max_response_bytes = read.size("max_response_bytes", &self.max_response_bytes);
-        let strict = self.strict(read);
+        let strict = self.strict.read(read);
         Some(UpstreamConfig {
             host,
             forwarded_proto: proto,
@@ -332,12 +339,17 @@ impl UpstreamSettings {
             ..UpstreamConfig::new(url?)
         })
     }
+}
 
-    fn strict(&self, read: &mut Reader<'_>) -> Option<Strictness> {
+// === impl StrictSettings ===
+
+impl StrictSettings {
+    /// What is refused in an answer.
+    pub(super) fn read(&self, read: &mut Reader<'_>) -> Option<Strictness> {
         let names = Tolerance::ALL.map(Tolerance::name).join(", ");
         let mend = format!("write proto-json, all, or some of {names}");
         let mut strict = Some(Strictness::default());
-        for name in &self.strict_json {
+        for name in read.list("strict_json", &self.strict_json, &mend) {
             let more = read.value("strict_json", name, &mend, |name| match name {
                 "proto-json" => Some(Strictness::PROTO_JSON),
                 "all" => Some(Strictness::ALL),

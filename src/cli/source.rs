@@ -1,32 +1,52 @@
 //! The flags that say which contract, which every command has that reads one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 
-use super::reader::{Faults, Reader};
+use super::reader::{Faults, Reader, any_path};
 use crate::contract::{Contract, RestStyle, Source};
 
 /// The settings of the contract.
 #[derive(Debug, clap::Args)]
 pub(super) struct SourceSettings {
     /// .proto files whose methods carry google.api.http, or folders of them [default: the embedded shop.v1]
-    #[arg(long, env = "BRIDGE_PROTO", value_name = "PATH", value_delimiter = ',', help_heading = "Contract")]
+    #[arg(
+        long,
+        env = "BRIDGE_PROTO",
+        value_parser = any_path(),
+        value_name = "PATH",
+        value_delimiter = ',',
+        help_heading = "Contract"
+    )]
     proto: Vec<PathBuf>,
     /// Folders that imports are counted from [default: as the packages of the files say]
     #[arg(
         long,
         env = "BRIDGE_INCLUDE",
+        value_parser = any_path(),
         value_name = "DIR",
         value_delimiter = ',',
         help_heading = "Contract"
     )]
     include: Vec<PathBuf>,
     /// A FileDescriptorSet with all its imports, in place of --proto
-    #[arg(long, env = "BRIDGE_DESCRIPTOR_SET", value_name = "FILE", help_heading = "Contract")]
+    #[arg(
+        long,
+        env = "BRIDGE_DESCRIPTOR_SET",
+        value_parser = any_path(),
+        value_name = "FILE",
+        help_heading = "Contract"
+    )]
     descriptor_set: Option<PathBuf>,
     /// The YAML of a google.api.Service, whose http.rules override the annotations
-    #[arg(long, env = "BRIDGE_SERVICE_CONFIG", value_name = "FILE", help_heading = "Contract")]
+    #[arg(
+        long,
+        env = "BRIDGE_SERVICE_CONFIG",
+        value_parser = any_path(),
+        value_name = "FILE",
+        help_heading = "Contract"
+    )]
     service_config: Option<PathBuf>,
     /// Full names of the services to serve [default: all that have an HTTP rule]
     #[arg(
@@ -59,10 +79,17 @@ impl SourceSettings {
     /// The typed settings.
     fn resolve(&self, matches: &ArgMatches) -> Result<Source, Faults> {
         let mut read = Reader { matches, faults: Faults::default() };
-        if self.descriptor_set.is_some() && !self.proto.is_empty() {
+        let protos = read.list("proto", &self.proto, "name a .proto file, or a folder that has some");
+        let includes = read.list("include", &self.include, "name a folder");
+        let services = read.list("service", &self.service, "write the full name of a service");
+        let set = self.descriptor_set.as_deref();
+        let set = read.path("descriptor_set", set, "name the file of a FileDescriptorSet");
+        let config = self.service_config.as_deref();
+        let config = read.path("service_config", config, "name the YAML of a google.api.Service");
+        if set.is_some() && !protos.is_empty() {
             read.fault("descriptor_set", "stands beside --proto".to_owned(), "give one of the two");
         }
-        if !self.include.is_empty() && self.proto.is_empty() {
+        if !includes.is_empty() && protos.is_empty() {
             read.fault("include", "stands without --proto".to_owned(), "give the .proto files as --proto");
         }
         let style = read.value("rest_style", &self.rest_style, "write rails or google", |text| match text {
@@ -72,11 +99,11 @@ impl SourceSettings {
         });
         match style {
             Some(style) if read.faults.is_empty() => Ok(Source {
-                protos: self.proto.clone(),
-                includes: self.include.clone(),
-                descriptor_set: self.descriptor_set.clone(),
-                service_config: self.service_config.clone(),
-                services: self.service.clone(),
+                protos: protos.to_vec(),
+                includes: includes.to_vec(),
+                descriptor_set: set.map(Path::to_owned),
+                service_config: config.map(Path::to_owned),
+                services: services.to_vec(),
                 style,
             }),
             _ => Err(read.faults),

@@ -126,7 +126,8 @@ async fn check_tells_how_an_api_drifts_from_its_contract() {
         \x20       products[].sku: unknown-fields (line 1, column 60)\n\
         \x20       products[].title: misfit: expected a string, found a number (line 2, column 92)\n\
         \x20       products[].updated_at: missing-fields (line 3, column 40)\n\
-        fits    shop.v1.ProductService/GetProduct, GET /products/1, 200\n";
+        fits    shop.v1.ProductService/GetProduct, GET /products/1, 200\n\
+        1 fits, 1 fails\n";
     assert_eq!(ended.stdout, expected);
     assert_eq!(ended.stderr, "error: the API does not answer as the contract says\n");
     assert_eq!(ended.code, Some(1));
@@ -142,10 +143,12 @@ async fn check_calls_only_what_it_was_told_how_to_call() {
         "calls": [
             {"method": "shop.v1.ProductService/ListProducts", "request": "GET /products", "status": 200,
              "outcome": "drifts", "why": null,
-             "findings": [{"path": "total", "kind": "unknown-fields", "what": null, "count": 1, "line": 1, "column": 27}]},
+             "findings": [{"path": "total", "kind": "unknown-fields", "what": null, "count": 1, "line": 1, "column": 27}],
+             "more_findings": 0},
             {"method": "shop.v1.ProductService/GetProduct", "request": null, "status": null, "outcome": "skipped",
-             "why": "it takes an example: --example 'GetProduct={…}'", "findings": []},
+             "why": "it takes an example: --example 'GetProduct={…}'", "findings": [], "more_findings": 0},
         ],
+        "totals": {"fits": 0, "drifts": 1, "fails": 0, "skipped": 1},
     });
     assert_eq!((report, ended.code), (expected, Some(0)));
     assert_eq!(api.call().uri, "/products");
@@ -366,4 +369,231 @@ async fn files_that_are_not_there_are_told() {
         assert_eq!(ended.code, Some(78), "{flag}");
     }
     assert!(!Path::new("/nowhere").exists());
+}
+
+/// The status that `explain` prints: its first line, and the reason in its details.
+fn told_status(stdout: &str) -> (&str, String) {
+    let (first, json) = stdout.split_once('\n').unwrap();
+    let status: Value = serde_json::from_str(json).unwrap();
+    (first, status["details"][0]["reason"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn explain_answers_for_a_method_that_is_not_served_as_a_call_is_answered() {
+    for (method, told, reason) in [
+        (
+            "WatchDish",
+            "UNIMPLEMENTED: kitchen.v1.KitchenService/WatchDish streams, which a REST API cannot",
+            "STREAMING_NOT_SUPPORTED",
+        ),
+        (
+            "Whisper",
+            "UNIMPLEMENTED: kitchen.v1.KitchenService/Whisper has no google.api.http rule, so there is no REST request for it",
+            "METHOD_NOT_MAPPED",
+        ),
+    ] {
+        let ended = Program::run(&[&["explain", method], &KITCHEN[..]].concat(), &[]).await;
+        assert_eq!(told_status(&ended.stdout), (told, reason.to_owned()));
+        assert_eq!((ended.stderr.as_str(), ended.code), ("", Some(1)), "{method}");
+    }
+}
+
+#[tokio::test]
+async fn explain_reads_an_answer_as_strictly_as_it_is_told_and_tells_what_it_tolerates() {
+    let folder = folder(&[("answer.json", r#"{"product": {"id": "7", "sku": 1, "pages": 2}}"#)]);
+    let words = ["explain", "GetProduct", r#"{"id": 7}"#, "--answer"];
+    let ended = with_file(&words, &folder, "answer.json").await;
+    let message: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((message, ended.code), (json!({"product": {"id": "7"}}), Some(0)));
+    assert_eq!(ended.stderr, "tolerated in the answer: 2 unknown-fields\n");
+    let words = ["explain", "GetProduct", r#"{"id": 7}"#, "--strict-json", "unknown-fields", "--answer"];
+    let ended = with_file(&words, &folder, "answer.json").await;
+    let told = "INTERNAL: the API's answer does not fit the contract: product.sku: the contract has no such field (line 1, column 32)";
+    assert_eq!(told_status(&ended.stdout), (told, "UPSTREAM_ANSWER_MISMATCH".to_owned()));
+    assert_eq!((ended.stderr.as_str(), ended.code), ("", Some(1)));
+}
+
+#[tokio::test]
+async fn explain_refuses_the_head_of_an_answer_that_cannot_be_or_has_no_body() {
+    let folder = folder(&[("answer.json", "{}")]);
+    for status in ["99", "600", "999", "ok"] {
+        let words = ["explain", "ListProducts", "--status", status, "--answer"];
+        let ended = with_file(&words, &folder, "answer.json").await;
+        let told = format!(
+            "error: 1 fault to mend:\n  --status: {status:?} is not valid\n      write an HTTP status from 100 to 599\n"
+        );
+        assert_eq!((ended.stderr, ended.stdout.as_str(), ended.code), (told, "", Some(2)));
+    }
+    let words = ["explain", "ListProducts", "--status", "404", "--content-type", "text/html"];
+    let ended = Program::run(&words, &[]).await;
+    let told = "error: 2 faults to mend:\n  --status: stands without --answer\n      give the body of the answer as --answer\n  \
+        --content-type: stands without --answer\n      give the body of the answer as --answer\n";
+    assert_eq!((ended.stderr.as_str(), ended.stdout.as_str(), ended.code), (told, "", Some(2)));
+}
+
+#[tokio::test]
+async fn an_empty_variable_is_told_by_its_name() {
+    for (command, variable, mend) in [
+        (&["check"][..], "BRIDGE_DESCRIPTOR_SET", "name the file of a FileDescriptorSet"),
+        (&["check"], "BRIDGE_SERVICE_CONFIG", "name the YAML of a google.api.Service"),
+        (&["check"], "BRIDGE_UPSTREAM", "write http://HOST[:PORT][/PREFIX], such as http://shop-api:3000"),
+        (&["explain", "ListProducts"], "BRIDGE_ANSWER", "name a file with the body of an answer"),
+        (&["descriptor"], "BRIDGE_OUT", "name the file to write"),
+    ] {
+        let ended = Program::run(command, &[(variable, "")]).await;
+        let told = format!("error: 1 fault to mend:\n  {variable}: \"\" is not valid\n      {mend}\n");
+        assert_eq!((ended.stderr, ended.stdout.as_str(), ended.code), (told, "", Some(78)));
+    }
+}
+
+#[tokio::test]
+async fn an_empty_variable_of_a_list_is_one_that_is_not_set() {
+    let variables =
+        ["BRIDGE_PROTO", "BRIDGE_INCLUDE", "BRIDGE_SERVICE", "BRIDGE_STRICT_JSON"].map(|name| (name, ""));
+    let ended = Program::run(&["check"], &variables).await;
+    let told = "the contract is sound: 1 service, 2 methods\n";
+    assert_eq!((ended.stdout.as_str(), ended.stderr.as_str(), ended.code), (told, "", Some(0)));
+    let ended = Program::run(&["check", "--proto", ""], &[]).await;
+    let told = "error: 1 fault to mend:\n  --proto: \"\" is not valid\n      name a .proto file, or a folder that has some\n";
+    assert_eq!((ended.stdout.as_str(), ended.stderr.as_str(), ended.code), ("", told, Some(2)));
+}
+
+/// What `check` prints of the one method that it calls, with the totals.
+async fn told_of_list(url: &str) -> String {
+    let ended = Program::run(&["check", "--upstream", url], &[]).await;
+    let told = ended.stdout.strip_prefix("the contract is sound: 1 service, 2 methods\n").unwrap();
+    told.replacen(
+        "skipped shop.v1.ProductService/GetProduct: it takes an example: --example 'GetProduct={…}'\n",
+        "",
+        1,
+    )
+}
+
+#[tokio::test]
+async fn no_character_of_an_api_is_obeyed_by_the_terminal_that_check_prints_to() {
+    let api =
+        Api::saying("{\"products\": [], \"\\u001b[31mred\\u0007\\u009b\\u202e\": 1, \"a\\nFAILS   x\": 2}")
+            .await;
+    let expected = "drifts  shop.v1.ProductService/ListProducts, GET /products, 200\n\
+        \x20       \\u001b[31mred\\u0007\\u009b\\u202e: unknown-fields (line 1, column 53)\n\
+        \x20       a\\u000aFAILS   x: unknown-fields (line 1, column 72)\n\
+        1 drifts, 1 skipped\n";
+    assert_eq!(told_of_list(&api.url()).await, expected);
+    let api = Api::answering(|_| async { json_answer(422, r#"{"message": "no\u001b[2J\u202e"}"#) }).await;
+    let expected = "FAILS   shop.v1.ProductService/ListProducts, GET /products, 422: INVALID_ARGUMENT: no[2J\\u202e\n\
+        1 fails, 1 skipped\n";
+    assert_eq!(told_of_list(&api.url()).await, expected);
+}
+
+#[tokio::test]
+async fn no_character_of_an_api_is_obeyed_by_the_terminal_that_explain_prints_to() {
+    let folder = folder(&[
+        ("answer.json", "{\"products\": [{\"title\": \"a\u{9b}31m\u{202e}\"}]}"),
+        ("misfit.json", "{\"products\": [{\"title\u{9b}\": 1}]}"),
+    ]);
+    let ended = with_file(&["explain", "ListProducts", "--answer"], &folder, "answer.json").await;
+    let told = "{\n  \"products\": [\n    {\n      \"title\": \"a\\u009b31m\\u202e\"\n    }\n  ]\n}\n";
+    assert_eq!((ended.stdout.as_str(), ended.code), (told, Some(0)));
+    let words = ["explain", "ListProducts", "--strict-json", "all", "--answer"];
+    let ended = with_file(&words, &folder, "misfit.json").await;
+    let told = "INTERNAL: the API's answer does not fit the contract: products[0].title\\u009b: the contract has no such field (line 1, column 26)";
+    assert_eq!(told_status(&ended.stdout).0, told);
+    assert!(!ended.stdout.contains('\u{9b}'), "{:?}", ended.stdout);
+}
+
+#[tokio::test]
+async fn check_tells_why_an_answer_does_not_fit_as_a_whole() {
+    for (body, why, found) in [
+        ("<html>", "it is HTML, not JSON", "expected a value, found \"<\" (line 1, column 1)"),
+        (
+            "[]",
+            "expected an object, found an array (line 1, column 1)",
+            "expected an object, found an array (line 1, column 1)",
+        ),
+        (
+            "\nnull",
+            "expected an object, found null (line 2, column 1)",
+            "expected an object, found null (line 2, column 1)",
+        ),
+    ] {
+        let api = Api::saying(body).await;
+        let expected = format!(
+            "FAILS   shop.v1.ProductService/ListProducts, GET /products, 200: INTERNAL: \
+             the API's answer does not fit the contract: {why}\n        (the answer): misfit: {found}\n1 fails, 1 skipped\n"
+        );
+        assert_eq!(told_of_list(&api.url()).await, expected);
+    }
+    let api = Api::saying("[]").await;
+    let ended = Program::run(&["check", "--upstream", &api.url(), "--format", "json"], &[]).await;
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let findings = json!([{"path": "", "kind": "misfit", "what": "expected an object, found an array", "count": 1, "line": 1, "column": 1}]);
+    assert_eq!(report["calls"][0]["findings"], findings);
+    assert_eq!(report["totals"], json!({"fits": 0, "drifts": 0, "fails": 1, "skipped": 1}));
+}
+
+#[tokio::test]
+async fn check_tells_the_cause_why_an_api_cannot_be_reached() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let expected = format!(
+        "FAILS   shop.v1.ProductService/ListProducts, GET /products: UNAVAILABLE: the API cannot be reached: \
+         error sending request for url ({url}/products): client error (Connect): tcp connect error: \
+         Connection refused (os error 111)\n1 fails, 1 skipped\n"
+    );
+    assert_eq!(told_of_list(&url).await, expected);
+}
+
+#[tokio::test]
+async fn check_tells_only_so_many_findings_of_a_method_and_what_fails_before_the_rest() {
+    let keys: String = (0..3000).map(|key| format!("\"k{key:04}\": 1, ")).collect();
+    let api = Api::saying(format!("{{{keys}\"products\": 5}}")).await;
+    let told = told_of_list(&api.url()).await;
+    let lines: Vec<_> = told.lines().collect();
+    assert_eq!(lines.len(), 53, "{told}");
+    assert_eq!(
+        lines[1],
+        "        products: misfit: expected an array, found a number (line 1, column 36014)"
+    );
+    assert_eq!(lines[2], "        k0000: unknown-fields (line 1, column 11)");
+    assert_eq!(lines[50], "        k0048: unknown-fields (line 1, column 587)");
+    assert_eq!(lines[51..], ["        and 2951 more", "1 fails, 1 skipped"]);
+}
+
+#[tokio::test]
+async fn check_refuses_an_example_that_it_could_not_use() {
+    let kitchen = |words: &[&'static str]| [words, &KITCHEN[..]].concat();
+    let upstream = ["check", "--upstream", "http://127.0.0.1:1"];
+    for (words, told) in [
+        (
+            vec!["check", "--example", r#"GetProduct={"id": 1}"#],
+            "--example: stands without --upstream\n      name the API that is to be called as --upstream",
+        ),
+        (
+            [&upstream[..], &["--example", "GetProduct={}", "--example", "GetProduct={}"]].concat(),
+            "--example: shop.v1.ProductService/GetProduct is given twice\n      give one example for each method",
+        ),
+        (
+            kitchen(&[&upstream[..], &["--example", "WatchDish={}"]].concat()),
+            "--example: WatchDish is never called: it streams, which a REST API cannot\n      take the example away",
+        ),
+        (
+            kitchen(&[&upstream[..], &["--example", "Whisper={}"]].concat()),
+            "--example: Whisper is never called: it has no HTTP rule\n      take the example away",
+        ),
+    ] {
+        let ended = Program::run(&words, &[]).await;
+        let told = format!("error: 1 fault to mend:\n  {told}\n");
+        assert_eq!((ended.stderr, ended.stdout.as_str(), ended.code), (told, "", Some(2)), "{words:?}");
+    }
+}
+
+#[tokio::test]
+async fn check_says_so_where_it_has_called_nothing() {
+    let folder = folder(&[("a/v1/a.proto", SOUND)]);
+    let ended = with_file(&["check", "--upstream", "http://127.0.0.1:1", "--proto"], &folder, "").await;
+    let expected = "the contract is sound: 1 service, 1 method\n\
+        skipped a.v1.Days/Get: it takes an example: --example 'Get={…}'\n\
+        1 skipped: nothing was checked\n";
+    assert_eq!((ended.stdout.as_str(), ended.stderr.as_str(), ended.code), (expected, "", Some(0)));
 }
