@@ -123,7 +123,7 @@ impl Bridge {
         request: Request<Bytes>,
     ) -> Result<Response<Bytes>, (Status, Option<String>)> {
         let call = self.inner.call_of(method);
-        let cause = |error: &Error| error.log_detail().map(|cause| cause.to_string());
+        let cause = |error: &Error| error.log_detail();
         self.inner.send(request, &call).await.map_err(|error| (call.fail(&error), cause(&error)))
     }
 

@@ -17,6 +17,13 @@ pub struct Fault {
     pub excerpt: Option<Excerpt>,
 }
 
+/// How many faults are told; the rest is counted.
+pub const MAX_TOLD: usize = 100;
+/// How many characters of a line are shown.
+const MAX_SHOWN: usize = 120;
+/// How many of them stand before what is meant, where the line is longer.
+const LEAD: usize = 40;
+
 /// A line of a text, and the part of it that is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Excerpt {
@@ -24,10 +31,12 @@ pub struct Excerpt {
     pub line: usize,
     /// The first character that is meant, from 1.
     pub column: usize,
-    /// How many characters are meant.
+    /// How many of the characters that are shown are meant.
     pub width: usize,
-    /// The line.
-    pub text: String,
+    /// The line, or what is about the meant part if it is long.
+    pub text: Box<str>,
+    /// How many characters of `text` stand before those that are meant.
+    pub indent: usize,
 }
 
 // === impl Fault ===
@@ -69,14 +78,52 @@ impl Excerpt {
         let (start, end) = (boundary(range.start), boundary(range.end));
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
         let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
-        let meant = &text[start..end.clamp(start, line_end)];
+        let meant = text[start..end.clamp(start, line_end)].chars().count();
+        let before = text[line_start..start].chars().count();
+        let (shown, indent) = window(&text[line_start..line_end], before);
+        let room = shown.chars().count().saturating_sub(indent);
         Self {
             line: text[..start].matches('\n').count() + 1,
-            column: text[line_start..start].chars().count() + 1,
-            width: meant.chars().count().max(1),
-            text: text[line_start..line_end].trim_end().to_owned(),
+            column: before + 1,
+            width: meant.min(room).max(1),
+            text: shown.into(),
+            indent,
         }
     }
+}
+
+/// What is shown of `line`, and how many characters of that stand before the one that has `before` before it.
+fn window(line: &str, before: usize) -> (String, usize) {
+    let length = line.chars().count();
+    if length <= MAX_SHOWN {
+        return (line.trim_end().to_owned(), before);
+    }
+    let from = before.saturating_sub(LEAD).min(length - MAX_SHOWN);
+    let shown: String = line.chars().skip(from).take(MAX_SHOWN).collect();
+    let cut = |is_cut: bool| if is_cut { "…" } else { "" };
+    let (head, tail) = (cut(from > 0), cut(from + MAX_SHOWN < length));
+    (format!("{head}{shown}{tail}").trim_end().to_owned(), before - from + head.chars().count())
+}
+
+/// The first [`MAX_TOLD`] faults, with a word on how many more there are.
+pub(crate) fn told(mut faults: Vec<Fault>) -> Vec<Fault> {
+    let more = faults.len().saturating_sub(MAX_TOLD);
+    faults.truncate(MAX_TOLD);
+    if more > 0 {
+        let what = format!("and {} more", in_thousands(more));
+        faults.push(Fault::new("contract", what, "mend those above first"));
+    }
+    faults
+}
+
+/// A number with a comma after each three digits.
+fn in_thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let comma = |at: usize| at > 0 && (digits.len() - at).is_multiple_of(3);
+    digits
+        .char_indices()
+        .flat_map(|(at, digit)| comma(at).then_some(',').into_iter().chain([digit]))
+        .collect()
 }
 
 impl fmt::Display for Excerpt {
@@ -84,7 +131,7 @@ impl fmt::Display for Excerpt {
         let number = format!("{:>6}", self.line);
         // A tab is as wide as the reader likes it; one column keeps the caret where it belongs.
         let text = self.text.replace('\t', " ");
-        let (gap, indent) = (" ".repeat(number.len()), " ".repeat(self.column - 1));
+        let (gap, indent) = (" ".repeat(number.len()), " ".repeat(self.indent));
         write!(f, "{number} | {text}\n{gap} | {indent}{}", "^".repeat(self.width))
     }
 }
@@ -110,5 +157,27 @@ mod tests {
             let excerpt = Excerpt::of("aé", range);
             assert_eq!((excerpt.line, excerpt.width), (1, 1));
         }
+    }
+
+    #[test]
+    fn an_excerpt_of_a_long_line_shows_what_is_about_the_meant_part() {
+        let line = format!("{}{}{}", "a".repeat(500), "bcd", "e".repeat(500));
+        let excerpt = Excerpt::of(&line, 500..503);
+        assert_eq!(&*excerpt.text, format!("…{}bcd{}…", "a".repeat(40), "e".repeat(77)));
+        assert_eq!((excerpt.line, excerpt.column, excerpt.width, excerpt.indent), (1, 501, 3, 41));
+        let excerpt = Excerpt::of(&line, 2..1000);
+        assert_eq!(&*excerpt.text, format!("{}…", "a".repeat(120)));
+        assert_eq!((excerpt.column, excerpt.width, excerpt.indent), (3, 119, 2));
+        let excerpt = Excerpt::of(&line, 1002..1003);
+        assert_eq!(&*excerpt.text, format!("…{}", "e".repeat(120)));
+        assert_eq!((excerpt.column, excerpt.width, excerpt.indent), (1003, 1, 120));
+    }
+
+    #[test]
+    fn of_too_many_faults_the_last_are_counted() {
+        let faults = |count: usize| vec![Fault::new("a", "b", "c"); count];
+        assert_eq!(told(faults(100)), faults(100));
+        let many = told(faults(1_234_667));
+        assert_eq!((many.len(), many[100].what.as_str()), (101, "and 1,234,567 more"));
     }
 }

@@ -1,12 +1,14 @@
 //! A `google.api.HttpRule` resolved against the messages of its method.
 
+use std::{collections::HashSet, ops::Range};
+
 use http::Method as Verb;
 use percent_encoding::percent_decode_str;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 
 use super::{
     place::{Part, Site},
-    template::{Segment, Template, Variable},
+    template::{Glob, Segment, Template, Variable},
 };
 use crate::{
     fault::Fault,
@@ -40,6 +42,8 @@ pub enum Body {
 }
 
 const HTTP_BODY: &str = "google.api.HttpBody";
+const DOTS: &str = "\".\" and \"..\" are resolved to another path on the way";
+const DOTS_MEND: &str = "write the path that is meant";
 
 // === impl Binding ===
 
@@ -99,8 +103,8 @@ struct Resolver<'a> {
 impl Resolver<'_> {
     fn binding(&self) -> Result<Binding, Vec<Fault>> {
         let mut faults = Vec::new();
+        let target = self.target().map_err(|found| faults.extend(found)).ok();
         let mut keep = |fault| faults.push(fault);
-        let target = self.target().map_err(&mut keep).ok();
         let body = self.body().map_err(&mut keep).ok();
         let response_body = self.response_body().map_err(&mut keep).ok();
         match (target, body, response_body) {
@@ -112,74 +116,83 @@ impl Resolver<'_> {
         }
     }
 
-    fn target(&self) -> Result<(Verb, Template), Fault> {
+    /// The verb, the path and the template of it; with all that is wrong with any of them.
+    fn target(&self) -> Result<(Verb, Template), Vec<Fault>> {
         let (verb, path) = match &self.rule.pattern {
-            Some(Pattern::Get(path)) => (Verb::GET, path),
-            Some(Pattern::Put(path)) => (Verb::PUT, path),
-            Some(Pattern::Post(path)) => (Verb::POST, path),
-            Some(Pattern::Delete(path)) => (Verb::DELETE, path),
-            Some(Pattern::Patch(path)) => (Verb::PATCH, path),
-            Some(Pattern::Custom(custom)) => (self.custom_verb(&custom.kind)?, &custom.path),
+            Some(Pattern::Get(path)) => (Ok(Verb::GET), path),
+            Some(Pattern::Put(path)) => (Ok(Verb::PUT), path),
+            Some(Pattern::Post(path)) => (Ok(Verb::POST), path),
+            Some(Pattern::Delete(path)) => (Ok(Verb::DELETE), path),
+            Some(Pattern::Patch(path)) => (Ok(Verb::PATCH), path),
+            Some(Pattern::Custom(custom)) => (self.custom_verb(&custom.kind), &custom.path),
             None => {
-                return Err(self
-                    .site
-                    .fault("the HTTP rule names no verb and path", "write get: \"/…\" or another verb"));
+                let mend = "write get: \"/…\" or another verb";
+                return Err(vec![self.site.fault("the HTTP rule names no verb and path", mend)]);
             }
         };
+        match (verb, self.template(path)) {
+            (Ok(verb), Ok(template)) => Ok((verb, template)),
+            (verb, template) => {
+                Err(verb.err().into_iter().chain(template.err().unwrap_or_default()).collect())
+            }
+        }
+    }
+
+    fn template(&self, path: &str) -> Result<Template, Vec<Fault>> {
         let template = Template::parse(path).map_err(|error| {
             let at = path.char_indices().nth(error.column - 1).map_or(path.len(), |(at, _)| at);
             let part = Part { key: "", value: path, meant: at..at + 1 };
-            self.site.fault_in(&part, format!("path {path:?}, {error}"), "mend the path template")
+            vec![self.site.fault_in(&part, format!("path {path:?}, {error}"), "mend the path template")]
         })?;
-        self.check_segments(path, &template)?;
-        self.check_variables(path, &template)?;
-        Ok((verb, template))
+        let faults = self.check(path, &template);
+        if faults.is_empty() { Ok(template) } else { Err(faults) }
     }
 
     fn custom_verb(&self, kind: &str) -> Result<Verb, Fault> {
-        let verb = Verb::from_bytes(kind.as_bytes()).ok().filter(|_| kind != "*");
-        verb.ok_or_else(|| {
+        // A CONNECT has no path: clients send the authority in its place.
+        let is_verb = kind != "*" && !kind.eq_ignore_ascii_case("CONNECT");
+        Verb::from_bytes(kind.as_bytes()).ok().filter(|_| is_verb).ok_or_else(|| {
             let part = Part::whole("kind", kind);
             let what = format!("the custom verb {kind:?} cannot be sent");
             self.site.fault_in(&part, what, "name one HTTP verb, such as HEAD")
         })
     }
 
-    fn check_segments(&self, path: &str, template: &Template) -> Result<(), Fault> {
-        let dots =
-            |literal: &str| percent_decode_str(literal).eq(*b".") || percent_decode_str(literal).eq(*b"..");
-        for segment in &template.segments {
-            let (inner, what, mend) = match segment {
-                Segment::Literal(literal) if dots(literal) => (
-                    format!("/{literal}"),
-                    "\".\" and \"..\" are resolved to another path on the way",
-                    "write the path that is meant",
-                ),
-                Segment::Any | Segment::AnyPath => (
-                    "/*".to_owned(),
-                    "a wildcard outside a variable has no value to send",
-                    "bind it to a request field, such as {name=*}",
-                ),
-                Segment::Literal(_) | Segment::Variable(_) => continue,
-            };
-            return Err(self.fault_in_path(path, &inner, format!("path {template}: {what}"), mend));
-        }
-        Ok(())
-    }
-
-    fn check_variables(&self, path: &str, template: &Template) -> Result<(), Fault> {
-        let mut seen = Vec::new();
-        for variable in template.variables() {
-            let name = variable.field_path.join(".");
-            if seen.contains(&&variable.field_path) {
-                let what = format!("path {template} binds {variable} twice");
-                return Err(self.fault_in_path(path, &name, what, "bind each field once"));
+    /// What is wrong with the segments of a path, in their order.
+    fn check(&self, path: &str, template: &Template) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut bound = HashSet::new();
+        let mut complain = |meant: Range<usize>, (what, mend): (String, String)| {
+            let part = Part { key: "", value: path, meant };
+            faults.push(self.site.fault_in(&part, what, mend));
+        };
+        let in_path = |what: &str| format!("path {template}: {what}");
+        for (segment, at) in template.segments.iter().zip(segments(path)) {
+            match segment {
+                Segment::Literal(literal) if is_dots(literal) => {
+                    complain(at..at + literal.len(), (in_path(DOTS), DOTS_MEND.to_owned()));
+                }
+                Segment::Any | Segment::AnyPath => {
+                    let what = in_path("a wildcard outside a variable has no value to send");
+                    let mend = "bind it to a request field, such as {name=*}";
+                    complain(at..at + 1, (what, mend.to_owned()));
+                }
+                Segment::Literal(_) => {}
+                Segment::Variable(variable) => {
+                    let name = at + 1..at + 1 + variable.field_path.join(".").len();
+                    if !bound.insert(&variable.field_path) {
+                        let what = format!("path {template} binds {variable} twice");
+                        complain(name, (what, "bind each field once".to_owned()));
+                    } else if let Err(found) = self.check_variable(variable) {
+                        complain(name, found);
+                    }
+                    for (meant, what, mend) in check_pattern(variable, at) {
+                        complain(meant, (in_path(what), mend.to_owned()));
+                    }
+                }
             }
-            seen.push(&variable.field_path);
-            self.check_variable(variable)
-                .map_err(|(what, mend)| self.fault_in_path(path, &format!("{{{name}"), what, mend))?;
         }
-        Ok(())
+        faults
     }
 
     /// A path field is a single value that prints as text: no list, no map, no message.
@@ -234,19 +247,42 @@ impl Resolver<'_> {
             self.site.fault_in(&Part::whole(key, name), what, mend)
         })
     }
+}
 
-    fn fault_in_path(
-        &self,
-        path: &str,
-        inner: &str,
-        what: impl Into<String>,
-        mend: impl Into<String>,
-    ) -> Fault {
-        let mut part = Part::inner("", path, inner);
-        // The bracket or the slash before it was only for finding it.
-        part.meant.start += usize::from(inner.starts_with(['{', '/']) && part.meant.len() == inner.len());
-        self.site.fault_in(&part, what, mend)
+/// Whether a literal is resolved to another path by servers and clients.
+fn is_dots(literal: &str) -> bool {
+    percent_decode_str(literal).eq(*b".") || percent_decode_str(literal).eq(*b"..")
+}
+
+/// Where each segment of a path begins that keeps to the grammar.
+fn segments(path: &str) -> impl Iterator<Item = usize> {
+    let mut in_variable = false;
+    path.char_indices().filter_map(move |(at, c)| {
+        in_variable = (in_variable || c == '{') && c != '}';
+        (c == '/' && !in_variable).then_some(at + 1)
+    })
+}
+
+/// The literals in the pattern of a variable that no value can match, with their place in the path; the variable begins
+/// at `start`.
+fn check_pattern(variable: &Variable, start: usize) -> Vec<(Range<usize>, &'static str, &'static str)> {
+    // Behind the bracket, the name and the equals sign.
+    let mut at = start + 1 + variable.field_path.join(".").len() + 1;
+    let mut faults = Vec::new();
+    for glob in &variable.pattern {
+        let meant = at..at + glob.as_str().len();
+        at = meant.end + 1;
+        match glob {
+            Glob::Literal(literal) if is_dots(literal) => faults.push((meant, DOTS, DOTS_MEND)),
+            Glob::Literal(literal) if literal.contains('%') => {
+                let what = "an escape in the pattern of a variable would be escaped once more";
+                let mend = "write what the value has there, move it out of the variable, or use *";
+                faults.push((meant, what, mend));
+            }
+            Glob::Literal(_) | Glob::One | Glob::Many => {}
+        }
     }
+    faults
 }
 
 fn no_field(name: &str, message: &MessageDescriptor) -> (String, String) {

@@ -1,14 +1,25 @@
 //! What a contract says that will not work when it is called: no reason not to serve, but worth a word.
 
+use std::collections::{HashMap, HashSet};
+
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
 use super::{Body, Contract, Method, RestStyle};
 use crate::fault::Fault;
 
+/// The messages that lead to one that contains itself.
+#[derive(Default)]
+struct Cycles {
+    cyclic: HashSet<String>,
+    /// The full names of the messages that were come by, and whether all below them is known too.
+    known: HashMap<String, bool>,
+}
+
 /// One warning for each method and each thing in it that no call can use.
 pub(super) fn warnings(contract: &Contract) -> Vec<Fault> {
     let methods = || contract.methods().iter();
-    let in_query = methods().flat_map(|method| query(method, contract.style_of(method)));
+    let mut cycles = Cycles::default();
+    let in_query = methods().flat_map(|method| query(method, contract.style_of(method), &mut cycles));
     methods().filter_map(streaming).chain(methods().filter_map(unmapped)).chain(in_query).collect()
 }
 
@@ -24,7 +35,7 @@ fn unmapped(method: &Method) -> Option<Fault> {
 }
 
 /// What a query cannot carry, or has no end in one.
-fn query(method: &Method, style: RestStyle) -> Vec<Fault> {
+fn query(method: &Method, style: RestStyle, cycles: &mut Cycles) -> Vec<Fault> {
     let in_query = |field: &FieldDescriptor| {
         method.bindings().iter().any(|binding| match &binding.body {
             Body::None => true,
@@ -37,13 +48,14 @@ fn query(method: &Method, style: RestStyle) -> Vec<Fault> {
         Fault::new(method.place(), what, mend)
     };
     let mut warnings = Vec::new();
+    let (mut seen, mut told) = (HashSet::new(), HashSet::new());
     for field in method.descriptor().input().fields().filter(in_query) {
-        if contains_itself(&field) {
+        if inner(&field).is_some_and(|message| cycles.below(&message)) {
             let mend =
                 "it works as deep as a caller nests it; make it the body, or give the query a flat type";
             warnings.push(warn(&field, "whose type contains itself", mend));
         }
-        for below in reached(&field) {
+        for below in reached(&field, &mut seen) {
             let what = match style {
                 RestStyle::Google if below.is_map() => "a map",
                 RestStyle::Google if below.is_list() && inner(&below).is_some() => "a list of messages",
@@ -54,26 +66,23 @@ fn query(method: &Method, style: RestStyle) -> Vec<Fault> {
                 _ => continue,
             };
             let what = format!("{what}: a call that sets it is answered INVALID_ARGUMENT");
-            let warning = warn(&below, &what, "make it the body");
             // Several fields may lead to one.
-            if !warnings.contains(&warning) {
-                warnings.push(warning);
+            if told.insert(below.full_name().to_owned()) {
+                warnings.push(warn(&below, &what, "make it the body"));
             }
         }
     }
     warnings
 }
 
-/// The field and all that stand below it.
-fn reached(field: &FieldDescriptor) -> Vec<FieldDescriptor> {
+/// The field and all that stand below it, but for those in messages that have been `seen`.
+fn reached(field: &FieldDescriptor, seen: &mut HashSet<String>) -> Vec<FieldDescriptor> {
     let mut fields = vec![field.clone()];
-    let mut seen = Vec::new();
     let mut next = 0;
     while next < fields.len() {
         let below = inner(&fields[next]).filter(|_| !fields[next].is_map());
-        if let Some(message) = below.filter(|message| !seen.contains(message)) {
+        if let Some(message) = below.filter(|message| seen.insert(message.full_name().to_owned())) {
             fields.extend(message.fields());
-            seen.push(message);
         }
         next += 1;
     }
@@ -90,37 +99,43 @@ fn is_free(field: &FieldDescriptor, names: &[&str]) -> bool {
     }
 }
 
-/// Whether a message below `field` contains itself.
-fn contains_itself(field: &FieldDescriptor) -> bool {
-    let Some(start) = inner(field) else { return false };
-    let mut seen = vec![start];
-    let mut next = 0;
-    while next < seen.len() {
-        for below in seen[next].fields().filter_map(|field| inner(&field)).collect::<Vec<_>>() {
-            if !seen.contains(&below) {
-                seen.push(below);
-            }
-        }
-        next += 1;
-    }
-    seen.iter().any(|message| reaches(message, message))
-}
+// === impl Cycles ===
 
-fn reaches(from: &MessageDescriptor, wanted: &MessageDescriptor) -> bool {
-    let mut seen = Vec::new();
-    let mut open = vec![from.clone()];
-    while let Some(message) = open.pop() {
-        for below in message.fields().filter_map(|field| inner(&field)) {
-            if below == *wanted {
-                return true;
-            }
-            if !seen.contains(&below) {
-                seen.push(below.clone());
-                open.push(below);
+impl Cycles {
+    /// Whether `message`, or one below it, contains itself: whether a walk through what stands below it comes by a
+    /// message that it has not left yet. It keeps a list of its own, since messages may nest deeper than calls.
+    fn below(&mut self, message: &MessageDescriptor) -> bool {
+        let mut open = Vec::new();
+        self.open(message, &mut open);
+        while let Some((name, below)) = open.last_mut() {
+            let Some(next) = below.pop() else {
+                let found = self.cyclic.contains(name.as_str());
+                self.known.insert(std::mem::take(name), true);
+                open.pop();
+                if let Some((above, _)) = open.last().filter(|_| found) {
+                    self.cyclic.insert(above.clone());
+                }
+                continue;
+            };
+            match self.known.get(next.full_name()) {
+                None => self.open(&next, &mut open),
+                Some(is_left) if !is_left || self.cyclic.contains(next.full_name()) => {
+                    self.cyclic.insert(name.clone());
+                }
+                Some(_) => {}
             }
         }
+        self.cyclic.contains(message.full_name())
     }
-    false
+
+    /// Enters a message, unless it is known.
+    fn open(&mut self, message: &MessageDescriptor, open: &mut Vec<(String, Vec<MessageDescriptor>)>) {
+        let name = message.full_name();
+        if !self.known.contains_key(name) {
+            self.known.insert(name.to_owned(), false);
+            open.push((name.to_owned(), message.fields().filter_map(|field| inner(&field)).collect()));
+        }
+    }
 }
 
 /// The type of a field that is a message; `Struct` and its like contain themselves too, but have a form of their own.

@@ -3,6 +3,7 @@
 //! The protobuf shore begins here. A descriptor set goes in; out comes a list of [`Method`]s whose HTTP
 //! rules have been parsed and checked against their messages, or every [`Fault`] that stands in the way.
 
+mod complaint;
 mod editions;
 mod http_rule;
 mod lint;
@@ -12,6 +13,7 @@ mod protos;
 mod service_config;
 mod source;
 pub mod template;
+mod words;
 
 use std::collections::HashSet;
 

@@ -4,7 +4,11 @@ use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use prost_reflect::{FileDescriptor, MethodDescriptor};
 
+use super::words;
 use crate::fault::{Excerpt, Fault};
+
+/// What a string begins and ends with.
+const QUOTES: [char; 2] = ['"', '\''];
 
 /// The texts that a contract was read from, by the names of their files.
 #[derive(Debug, Clone, Default)]
@@ -51,14 +55,6 @@ impl<'a> Part<'a> {
     /// The whole value of a key.
     pub(super) fn whole(key: &'a str, value: &'a str) -> Self {
         Self { key, value, meant: 0..value.len() }
-    }
-
-    /// The first `inner` in a value, or all of it.
-    pub(super) fn inner(key: &'a str, value: &'a str, inner: &str) -> Self {
-        match value.find(inner) {
-            Some(at) => Self { key, value, meant: at..at + inner.len() },
-            None => Self::whole(key, value),
-        }
     }
 }
 
@@ -123,9 +119,7 @@ impl Site {
 
     fn find(&self, part: &Part<'_>) -> Option<Range<usize>> {
         let rule = self.text.as_ref()?.get(self.range.clone())?;
-        let key = key_end(rule, part.key)?;
-        let value = key + rule[key..].find(part.value)?;
-        let start = self.range.start + value;
+        let start = self.range.start + value_at(rule, part.key, part.value)?;
         Some(start + part.meant.start..start + part.meant.end)
     }
 
@@ -181,13 +175,25 @@ fn offset(text: &str, line: usize, column: usize) -> usize {
     text[start..].char_indices().nth(column).map_or(text.len(), |(at, _)| start + at)
 }
 
-/// The end of the first `key` that is a word of its own.
-fn key_end(rule: &str, key: &str) -> Option<usize> {
-    let word = |c: char| c.is_alphanumeric() || c == '_';
-    let mut found = rule.match_indices(key);
-    found
-        .find(|(at, _)| {
-            key.is_empty() || !(rule[..*at].ends_with(word) || rule[at + key.len()..].starts_with(word))
-        })
-        .map(|(at, _)| at + key.len())
+/// The offset of `value` behind a `key`, or anywhere where there is none, but not in a comment.
+fn value_at(rule: &str, key: &str, value: &str) -> Option<usize> {
+    let text = words::code(rule, true);
+    if key.is_empty() {
+        let quoted =
+            |at: &usize| text[..*at].ends_with(QUOTES) && text[at + value.len()..].starts_with(QUOTES);
+        let whole = text.match_indices(value).map(|(at, _)| at).find(quoted);
+        // YAML needs no quotes, and a rule in it may have what looks like a comment.
+        return whole.or_else(|| text.find(value)).or_else(|| rule.find(value));
+    }
+    let behind = |at: usize| {
+        let end = at + key.len();
+        let rest = &text[end..];
+        let start = rest.strip_prefix(QUOTES).unwrap_or(rest);
+        let start = start.trim_start_matches(|c: char| c.is_whitespace() || c == ':');
+        let start = start.strip_prefix(QUOTES).unwrap_or(start);
+        start.starts_with(value).then(|| text.len() - start.len())
+    };
+    let code = words::code(rule, false);
+    // A key of YAML may stand in quotes.
+    words::places(&code, key).chain(words::places(&text, key)).find_map(behind)
 }

@@ -1,25 +1,47 @@
 //! `.proto` files compiled at run time, by `protox` and without `protoc`.
 
 use std::{
-    fs,
+    collections::HashSet,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
-use miette::{Diagnostic, SourceSpan};
 use protox::{
     Compiler,
     file::{ChainFileResolver, File, FileResolver, GoogleFileResolver, IncludeFileResolver},
 };
 
-use super::place::Texts;
-use crate::fault::{Excerpt, Fault};
+use super::{complaint::Complaints, place::Texts};
+use crate::fault::Fault;
 
 /// The common files that any contract may import: `google/api`, `google/rpc`, `google/type` and our own options.
 const BUNDLED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
 
+/// What some editors put before the first character.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// Finds the bundled files by the names that imports use.
 struct Bundled;
+
+/// Finds the files below a folder, whether or not they begin with a byte order mark.
+struct Folder {
+    root: PathBuf,
+    include: IncludeFileResolver,
+}
+
+/// The `.proto` files below what was named, each real one once.
+#[derive(Default)]
+struct Walk {
+    files: Vec<PathBuf>,
+    /// The real paths of all files and folders that were come by.
+    seen: HashSet<PathBuf>,
+    /// Links that were found in folders. They are followed last, so that what also has a path of its own goes by it.
+    links: Vec<PathBuf>,
+    /// How many files there were, those that had been seen before included.
+    found: usize,
+    faults: Vec<Fault>,
+}
 
 // === impl Bundled ===
 
@@ -32,45 +54,124 @@ impl FileResolver for Bundled {
     }
 }
 
+// === impl Folder ===
+
+impl Folder {
+    fn new(root: PathBuf) -> Self {
+        Self { include: IncludeFileResolver::new(root.clone()), root }
+    }
+}
+
+impl FileResolver for Folder {
+    fn resolve_path(&self, path: &Path) -> Option<String> {
+        self.include.resolve_path(path)
+    }
+
+    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
+        match fs::read_to_string(self.root.join(name)) {
+            Ok(text) if text.starts_with(BYTE_ORDER_MARK) => File::from_source(name, unmarked(&text)),
+            // It tells by itself what cannot be read.
+            _ => self.include.open_file(name),
+        }
+    }
+}
+
+fn unmarked(text: &str) -> &str {
+    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
+}
+
+// === impl Walk ===
+
+impl Walk {
+    /// Takes a file or a folder that was named.
+    fn name(&mut self, path: &Path) {
+        let (found, faults) = (self.found, self.faults.len());
+        self.visit(path);
+        while let Some(link) = self.links.pop() {
+            self.visit(&link);
+        }
+        if (self.found, self.faults.len()) == (found, faults) {
+            self.fault(path, "has no .proto file below it");
+        }
+    }
+
+    fn visit(&mut self, path: &Path) {
+        if let Err(error) = self.enter(path) {
+            self.fault(path, format!("cannot be read: {error}"));
+        }
+    }
+
+    fn enter(&mut self, path: &Path) -> io::Result<()> {
+        if !self.seen.insert(path.canonicalize()?) {
+            self.found += 1;
+            return Ok(());
+        }
+        if !path.is_dir() {
+            self.found += 1;
+            self.files.push(path.to_owned());
+            return Ok(());
+        }
+        let entries = fs::read_dir(path)?.map(|entry| Ok(entry?.path()));
+        let mut entries: Vec<_> = entries.collect::<io::Result<_>>()?;
+        entries.sort();
+        for entry in entries.into_iter().filter(|entry| is_wanted(entry)) {
+            if entry.is_symlink() { self.links.push(entry) } else { self.visit(&entry) }
+        }
+        Ok(())
+    }
+
+    fn fault(&mut self, path: &Path, what: impl Into<String>) {
+        let mend = "name a .proto file, or a folder that has some";
+        self.faults.push(Fault::new(path.display().to_string(), what, mend));
+    }
+}
+
+/// What begins with a dot is another's: Kubernetes keeps all versions of a mounted `ConfigMap` in such folders.
+fn is_wanted(entry: &Path) -> bool {
+    let is_hidden = entry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    !is_hidden && (entry.is_dir() || entry.extension().is_some_and(|extension| extension == "proto"))
+}
+
 /// Compiles `.proto` files, and every one below the folders among `paths`, with all that they import. Without
 /// `includes`, imports are looked for where the package of each file says that its root is.
 /// What cannot be compiled is told in the faults; the rest comes back all the same, so that its rules can be checked.
 pub(super) fn compile(paths: &[PathBuf], includes: &[PathBuf]) -> (Bytes, Texts, Vec<Fault>) {
-    let mut files = Vec::new();
+    let mut walk = Walk::default();
     let mut roots = includes.to_vec();
-    let mut faults = Vec::new();
     for path in paths {
-        let before = files.len();
-        if let Err(error) = protos(path, &mut files) {
-            let mend = "name a .proto file, or a folder that has some";
-            faults.push(Fault::new(path.display().to_string(), error, mend));
-        }
+        let before = walk.files.len();
+        walk.name(path);
         if includes.is_empty() {
             let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
-            roots.extend(files[before..].iter().map(|file| root(file, folder)));
+            roots.extend(walk.files[before..].iter().map(|file| root(file, folder)));
         }
     }
-    files.sort();
-    files.dedup();
+    walk.files.sort();
     let mut compiler = Compiler::with_file_resolver(resolver(&roots));
     compiler.include_source_info(true).include_imports(true);
-    for file in &files {
+    let mut complaints = Complaints::default();
+    walk.faults.into_iter().for_each(|fault| complaints.push(fault));
+    for file in &walk.files {
         if let Err(error) = compiler.open_file(file) {
-            for fault in faults_of(&error, file) {
-                // Two files that import the same broken one complain alike.
-                if !faults.contains(&fault) {
-                    faults.push(fault);
-                }
-            }
+            complaints.extend(&error, file);
         }
     }
+    let texts = texts(&compiler, &roots);
+    (compiler.encode_file_descriptor_set().into(), texts, complaints.into_faults())
+}
+
+/// The texts of all files but the bundled ones.
+fn texts(compiler: &Compiler, roots: &[PathBuf]) -> Texts {
     let mut texts = Texts::default();
     for file in compiler.files() {
-        if let Some(text) = file.path().and_then(|path| fs::read_to_string(path).ok()) {
-            texts.insert(file.name(), text);
+        // The compiler does not know the path of a file that had a byte order mark.
+        let in_roots = || roots.iter().map(|root| root.join(file.name())).find(|path| path.is_file());
+        let path = file.path().map(Path::to_owned).or_else(in_roots);
+        if let Some(text) = path.and_then(|path| fs::read_to_string(path).ok()) {
+            texts.insert(file.name(), unmarked(&text));
         }
     }
-    (compiler.encode_file_descriptor_set().into(), texts, faults)
+    texts
 }
 
 /// A contract's own files come first, so that its own `google/api` is the one that counts.
@@ -80,7 +181,7 @@ fn resolver(roots: &[PathBuf]) -> ChainFileResolver {
     for root in roots {
         if !seen.contains(&root) {
             seen.push(root);
-            chain.add(IncludeFileResolver::new(root.clone()));
+            chain.add(Folder::new(root.clone()));
         }
     }
     chain.add(Bundled);
@@ -88,32 +189,11 @@ fn resolver(roots: &[PathBuf]) -> ChainFileResolver {
     chain
 }
 
-/// The `.proto` file at `path`, or all of them below it.
-fn protos(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), String> {
-    let before = files.len();
-    gather(path, files).map_err(|error| format!("cannot be read: {error}"))?;
-    if files.len() == before { Err("has no .proto file below it".to_owned()) } else { Ok(()) }
-}
-
-fn gather(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
-    if !fs::metadata(path)?.is_dir() {
-        files.push(path.to_owned());
-        return Ok(());
-    }
-    for entry in fs::read_dir(path)? {
-        let path = entry?.path();
-        if path.is_dir() || path.extension().is_some_and(|extension| extension == "proto") {
-            gather(&path, files)?;
-        }
-    }
-    Ok(())
-}
-
 /// Where imports beside `file` are counted from: above the folders that its package names, else `folder`.
 fn root(file: &Path, folder: &Path) -> PathBuf {
     let parent = file.parent().unwrap_or(Path::new(""));
     let text = fs::read_to_string(file).unwrap_or_default();
-    let folders: PathBuf = package(&text).unwrap_or_default().split('.').collect();
+    let folders: PathBuf = package(unmarked(&text)).unwrap_or_default().split('.').collect();
     let depth = folders.components().count();
     let root = if parent.ends_with(&folders) { parent.ancestors().nth(depth) } else { None };
     match root.unwrap_or(folder) {
@@ -126,49 +206,4 @@ fn root(file: &Path, folder: &Path) -> PathBuf {
 fn package(text: &str) -> Option<&str> {
     let code = text.lines().flat_map(|line| line.split("//").next()).flat_map(|code| code.split(';'));
     code.map(str::trim).find_map(|statement| statement.strip_prefix("package ")).map(str::trim)
-}
-
-/// Everything that the compiler complains about.
-fn faults_of(error: &protox::Error, file: &Path) -> Vec<Fault> {
-    let name = error.file().map_or_else(|| file.display().to_string(), str::to_owned);
-    let mut faults = vec![fault_of(error, &name, error)];
-    for related in error.related().into_iter().flatten() {
-        faults.push(fault_of(related, &name, error));
-    }
-    faults
-}
-
-fn fault_of(complaint: &dyn Diagnostic, name: &str, error: &protox::Error) -> Fault {
-    let mend = match complaint.help() {
-        Some(help) => help.to_string(),
-        None if error.is_file_not_found() => {
-            "name the folder that the import is counted from with --include".to_owned()
-        }
-        None => String::new(),
-    };
-    // The compiler stops at the first word of a file with an edition.
-    let (what, mend) = match complaint.to_string() {
-        what if what.ends_with("but found 'edition'") => (
-            "editions are read from descriptor sets, not from .proto files".to_owned(),
-            "run buf build --as-file-descriptor-set -o FILE, and give --descriptor-set FILE".to_owned(),
-        ),
-        what => (what, mend),
-    };
-    // Of several places, such as two definitions of one number, the last is the one to mend.
-    let label = complaint.labels().and_then(Iterator::last);
-    let excerpt = label.and_then(|label| {
-        let source = complaint.source_code().or_else(|| error.source_code())?;
-        // From the first byte, and with a line more than is meant: whole lines are wanted.
-        let span = SourceSpan::new(0.into(), label.offset() + label.len());
-        let contents = source.read_span(&span, 0, 1).ok()?;
-        let text = std::str::from_utf8(contents.data()).ok()?;
-        Some(Excerpt::of(text, label.offset()..label.offset() + label.len()))
-    });
-    match excerpt {
-        Some(excerpt) => {
-            let place = format!("{name}:{}:{}", excerpt.line, excerpt.column);
-            Fault::new(place, what, mend).with_excerpt(excerpt)
-        }
-        None => Fault::new(name, what, mend),
-    }
 }

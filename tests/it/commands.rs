@@ -597,3 +597,119 @@ async fn check_says_so_where_it_has_called_nothing() {
         1 skipped: nothing was checked\n";
     assert_eq!((ended.stdout.as_str(), ended.stderr.as_str(), ended.code), (expected, "", Some(0)));
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_folder_is_read_once_however_many_links_lead_to_it() {
+    use std::os::unix::fs::symlink;
+
+    // As Kubernetes mounts a ConfigMap.
+    let folder = folder(&[("mount/..2024_01/a.proto", SOUND), ("mount/.hidden.proto", "no contract")]);
+    let mount = folder.path().join("mount");
+    symlink("..2024_01", mount.join("..data")).unwrap();
+    symlink("..data/a.proto", mount.join("a.proto")).unwrap();
+    symlink("a.proto", mount.join("b.proto")).unwrap();
+    symlink(".", mount.join("loop")).unwrap();
+    symlink("mount", folder.path().join("again")).unwrap();
+    for file in ["mount", "again", ""] {
+        let ended = with_file(&["check", "--proto"], &folder, file).await;
+        let told = (ended.stdout.as_str(), ended.stderr.as_str());
+        assert_eq!(told, ("the contract is sound: 1 service, 1 method\n", ""), "{file}");
+    }
+    symlink("nowhere", mount.join("gone.proto")).unwrap();
+    let ended = with_file(&["check", "--proto"], &folder, "mount").await;
+    let told = format!(
+        "error: 1 fault to mend:\n  {}: cannot be read: No such file or directory (os error 2)\n      \
+         name a .proto file, or a folder that has some\n",
+        mount.join("gone.proto").display()
+    );
+    assert_eq!(ended.stderr, told);
+}
+
+#[tokio::test]
+async fn an_annotation_that_is_no_rule_is_told_with_the_key_that_is_meant() {
+    const KEYS: &str =
+        "name a verb (get, put, post, delete, patch or custom), body, response_body or additional_bindings";
+    const ONE: &str = "keep one verb, and give the others under additional_bindings";
+    const SET: &str = "a value is already set for oneof 'pattern'";
+    for (rule, meant, what, mend) in [
+        (r#"gett: "/a""#, "gett", "field 'gett' not found for message 'google.api.HttpRule'", KEYS),
+        (r#"get: "/get" get : "/b""#, "get :", "'get' is already set", ONE),
+        (r#"get: "/post" /* post */ post: "/b""#, "post:", SET, ONE),
+        (r#"body: "*" post: "/a" body: "b""#, r#"body: "b""#, "'body' is already set", "keep one"),
+        (
+            r#"custom: {kindd: "HEAD"}"#,
+            "kindd",
+            "field 'kindd' not found for message 'google.api.CustomHttpPattern'",
+            "name the verb with kind, and the path with path",
+        ),
+        ("get: 7", "7", "expected a string, but found '7'", "write it like {get: \"/books/{id}\"}"),
+    ] {
+        let text = SOUND.replace("{get: \"/days/{name}\"}", &format!("{{{rule}}}"));
+        let folder = folder(&[("a/v1/a.proto", &text)]);
+        let ended = with_file(&["check", "--proto"], &folder, "").await;
+        let line = text.lines().nth(5).unwrap();
+        let column = line.rfind(meant).unwrap();
+        let width = meant.find([' ', ':']).unwrap_or(meant.len());
+        let told = format!(
+            "error: 1 fault to mend:\n  a/v1/a.proto:6:{}: {what}\n       6 | {line}\n         | {}{}\n      {mend}\n",
+            column + 1,
+            " ".repeat(column),
+            "^".repeat(width)
+        );
+        assert_eq!(ended.stderr, told, "{rule}");
+    }
+}
+
+#[tokio::test]
+async fn many_faults_in_one_long_line_are_told_in_a_few_short_ones() {
+    let fields = "strin f = 1; ".repeat(500);
+    let folder = folder(&[("a.proto", &format!("syntax = \"proto3\";\nmessage A {{ {fields}}}\n"))]);
+    let ended = with_file(&["check", "--proto"], &folder, "a.proto").await;
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    assert!(lines.iter().all(|line| line.chars().count() <= 140), "{lines:?}");
+    assert_eq!(lines[0], "error: 101 faults to mend:");
+    let [.., more, mend] = lines.as_slice() else { panic!("{lines:?}") };
+    assert!(more.starts_with("  contract: and ") && more.ends_with(" more"), "{more}");
+    assert_eq!(*mend, "      mend those above first");
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_is_skipped() {
+    let marked = format!("\u{feff}{SOUND}");
+    let folder = folder(&[
+        ("sound/a/v1/a.proto", &marked),
+        (
+            "unsound/a/v1/a.proto",
+            &marked.replace("{name}", "{nme}").replace("syntax = \"proto3\";\n", "syntax = \"proto3\";"),
+        ),
+    ]);
+    let ended = with_file(&["check", "--proto"], &folder, "sound").await;
+    assert_eq!(ended.stdout, "the contract is sound: 1 service, 1 method\n", "{}", ended.stderr);
+    let ended = with_file(&["check", "--proto"], &folder, "unsound").await;
+    let told = "error: 1 fault to mend:
+  a/v1/a.proto:5:85: a.v1.Days.Get: a.v1.In has no field \"nme\"
+       5 |   rpc Get(In) returns (google.type.Date) { option (google.api.http) = {get: \"/days/{nme}\"}; }
+         |                                                                                     ^^^
+      it has: name
+";
+    assert_eq!(ended.stderr, told);
+}
+
+#[tokio::test]
+async fn a_type_that_leads_to_one_that_contains_itself_is_warned_of() {
+    let messages = "message A { B b = 1; C c = 2; }\nmessage B { C c = 1; }\nmessage C { D d = 1; }\n\
+        message D { E e = 1; B b = 2; }\nmessage E { string s = 1; }\nmessage F { E e = 1; E f = 2; }\n\
+        message In { F f = 1; A a = 2; E e = 3; C c = 4; string name = 5; F g = 6; }\n";
+    let text = SOUND.replace("message In { string name = 1; }\n", messages);
+    let folder = folder(&[("a/v1/a.proto", &text)]);
+    let ended = with_file(&["check", "--proto"], &folder, "").await;
+    let warning = |field: &str| {
+        format!(
+            "warning: a/v1/a.proto:6:3: a.v1.Days.Get: the query carries a.v1.In.{field}, whose type contains itself\n    \
+             it works as deep as a caller nests it; make it the body, or give the query a flat type\n"
+        )
+    };
+    let told = format!("the contract is sound: 1 service, 1 method\n{}{}", warning("a"), warning("c"));
+    assert_eq!(ended.stdout, told, "{}", ended.stderr);
+}

@@ -8,7 +8,7 @@ fn faults(body: &str) -> Vec<String> {
 /// A service of one method with this rule, on messages with a few fields.
 fn rule(rule: &str) -> String {
     format!(
-        "service S {{ rpc M(In) returns (Out) {{ option (google.api.http) = {{{rule}}}; }} }}\n\
+        "service S {{ rpc M(In) returns (Out) {{\n  option (google.api.http) = {{{rule}}}; }} }}\n\
          message In {{ string name = 1; repeated string tags = 2; In inner = 3; map<string, string> m = 4; }}\n\
          message Out {{ string name = 1; }}"
     )
@@ -69,6 +69,22 @@ fn a_rule_that_cannot_work_is_refused_with_its_place_and_its_mend() {
             "the custom verb \"*\" cannot be sent | name one HTTP verb, such as HEAD",
         ),
         (
+            "custom {kind: \"CONNECT\" path: \"/a\"}",
+            "CONNECT",
+            "the custom verb \"CONNECT\" cannot be sent | name one HTTP verb, such as HEAD",
+        ),
+        (
+            "get: \"/a/{name=../*}\"",
+            "..",
+            "path /a/{name=../*}: \".\" and \"..\" are resolved to another path on the way | write the path that is meant",
+        ),
+        (
+            "get: \"/{name=*/x%20y}\"",
+            "x%20y",
+            "path /{name=*/x%20y}: an escape in the pattern of a variable would be escaped once more | \
+             write what the value has there, move it out of the variable, or use *",
+        ),
+        (
             "get: \"/a\" additional_bindings {get: \"/b\" additional_bindings {get: \"/c\"}}",
             "option (google.api.http) = {get: \"/a\" additional_bindings {get: \"/b\" additional_bindings {get: \"/c\"}}};",
             "additional_bindings stand inside additional_bindings | move them up: they may not nest",
@@ -78,7 +94,7 @@ fn a_rule_that_cannot_work_is_refused_with_its_place_and_its_mend() {
         let [found] = found.as_slice() else { panic!("{text}: {found:?}") };
         assert_eq!(format!("{} | {}", found.what, found.mend), fault, "{text}");
         let excerpt = found.excerpt.clone().unwrap();
-        let meant: String = excerpt.text.chars().skip(excerpt.column - 1).take(excerpt.width).collect();
+        let meant: String = excerpt.text.chars().skip(excerpt.indent).take(excerpt.width).collect();
         assert_eq!(meant, pointed_at, "{text}");
         assert_eq!(found.place, format!("t.proto:{}:{}: t.v1.S.M", excerpt.line, excerpt.column), "{text}");
     }
@@ -105,4 +121,61 @@ fn a_descriptor_set_that_cannot_be_read_is_refused() {
         grpc_rest_bridge::contract::Contract::load(bytes::Bytes::from_static(b"\x0a\xff")).unwrap_err();
     let [fault] = faults.as_slice() else { panic!("{faults:?}") };
     assert!(fault.to_string().starts_with("descriptor set: cannot be read: "), "{fault}");
+}
+
+/// What each fault of a rule points at: the text before it in its line, the text itself, and the fault.
+fn pointed_at(text: &str) -> Vec<(String, String, String)> {
+    let faults = Kitchen::load(&rule(text)).unwrap_err();
+    let pointed = faults.into_iter().map(|fault| {
+        let excerpt = fault.excerpt.unwrap();
+        let before: String = excerpt.text.chars().take(excerpt.indent).collect();
+        let meant: String = excerpt.text.chars().skip(excerpt.indent).take(excerpt.width).collect();
+        (before.replacen("  option (google.api.http) = {", "", 1), meant, fault.what)
+    });
+    pointed.collect()
+}
+
+#[test]
+fn every_fault_of_a_path_is_told_at_its_own_place() {
+    let text = "get: \"/{tags}/{namee}/{name}/{name}/./*\"";
+    let told = [
+        ("get: \"/{", "tags", "{tags}: t.v1.In.tags is repeated and cannot stand in a path"),
+        ("get: \"/{tags}/{", "namee", "t.v1.In has no field \"namee\""),
+        (
+            "get: \"/{tags}/{namee}/{name}/{",
+            "name",
+            "path /{tags}/{namee}/{name}/{name}/./* binds {name} twice",
+        ),
+        (
+            "get: \"/{tags}/{namee}/{name}/{name}/",
+            ".",
+            "path /{tags}/{namee}/{name}/{name}/./*: \".\" and \"..\" are resolved to another path on the way",
+        ),
+        (
+            "get: \"/{tags}/{namee}/{name}/{name}/./",
+            "*",
+            "path /{tags}/{namee}/{name}/{name}/./*: a wildcard outside a variable has no value to send",
+        ),
+    ];
+    assert_eq!(
+        pointed_at(text),
+        told.map(|(before, meant, what)| (before.into(), meant.into(), what.into()))
+    );
+}
+
+#[test]
+fn a_fault_points_at_the_value_of_its_key_and_at_no_other_text_like_it() {
+    for (text, before) in [
+        ("post: \"/body/x\" body: \"x\"", "post: \"/body/x\" body: \""),
+        ("post: \"/body: x\" body: \"x\"", "post: \"/body: x\" body: \""),
+        ("post: \"/a\" /* body: \"x\" */ body: 'x'", "post: \"/a\" /* body: \"x\" */ body: '"),
+        (
+            "post: \"/a\" body: \"*\" additional_bindings {post: \"/x\" body: \"x\"}",
+            "post: \"/a\" body: \"*\" additional_bindings {post: \"/x\" body: \"",
+        ),
+    ] {
+        let told = pointed_at(text);
+        let last = (before.to_owned(), "x".to_owned(), "t.v1.In has no field \"x\"".to_owned());
+        assert_eq!(told.last(), Some(&last), "{text}");
+    }
 }
