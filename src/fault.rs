@@ -106,14 +106,14 @@ fn window(line: &str, before: usize) -> (String, usize) {
 }
 
 /// The first [`MAX_TOLD`] faults, with a word on how many more there are.
-pub(crate) fn told(mut faults: Vec<Fault>) -> Vec<Fault> {
-    let more = faults.len().saturating_sub(MAX_TOLD);
-    faults.truncate(MAX_TOLD);
-    if more > 0 {
-        let what = format!("and {} more", in_thousands(more));
-        faults.push(Fault::new("contract", what, "mend those above first"));
+pub(crate) fn told(faults: &[Fault]) -> Vec<Fault> {
+    let (told, more) = faults.split_at(faults.len().min(MAX_TOLD));
+    let mut told = told.to_vec();
+    if !more.is_empty() {
+        let what = format!("and {} more", in_thousands(more.len()));
+        told.push(Fault::new("contract", what, "mend those above first"));
     }
-    faults
+    told
 }
 
 /// A number with a comma after each three digits.
@@ -176,8 +176,8 @@ mod tests {
     #[test]
     fn of_too_many_faults_the_last_are_counted() {
         let faults = |count: usize| vec![Fault::new("a", "b", "c"); count];
-        assert_eq!(told(faults(100)), faults(100));
-        let many = told(faults(1_234_667));
+        assert_eq!(told(&faults(100)), faults(100));
+        let many = told(&faults(1_234_667));
         assert_eq!((many.len(), many[100].what.as_str()), (101, "and 1,234,567 more"));
     }
 }

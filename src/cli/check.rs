@@ -19,7 +19,7 @@ use crate::{
     config::{InboundConfig, UpstreamConfig},
     contract::{Contract, Method},
     drift::{self, Checked, Outcome},
-    fault::Fault,
+    fault::{self, Fault},
     transcode::{ProtoJson, Strictness},
     upstream::Upstream,
 };
@@ -214,7 +214,7 @@ impl fmt::Display for Totals {
 }
 
 fn told_as_json(faults: &Faults) -> Exit {
-    let notes = notes(&faults.faults);
+    let notes = notes(&fault::told(&faults.faults));
     let report = Report {
         passed: false,
         services: &[],

@@ -18,7 +18,7 @@ use std::{
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::fault::Fault;
+use crate::fault::{self, Fault};
 
 /// A typed gRPC front for a REST API.
 ///
@@ -110,8 +110,9 @@ impl Exit {
             // They have been told in another form.
             Self::Faults { faults, .. } if faults.is_empty() => String::new(),
             Self::Faults { faults, .. } => {
+                let told = fault::told(faults);
                 let list =
-                    faults.iter().map(|fault| format!("  {}\n", fault.to_string().replace('\n', "\n  ")));
+                    told.iter().map(|fault| format!("  {}\n", fault.to_string().replace('\n', "\n  ")));
                 format!("error: {} to mend:\n{}", count(faults.len()), list.collect::<String>())
             }
         }

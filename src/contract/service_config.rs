@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_saphyr::Spanned;
 
 use super::place::{Part, Site};
@@ -20,10 +20,44 @@ pub(super) struct ServiceConfig {
     rules: HashMap<String, (HttpRule, Site)>,
 }
 
+/// All fields of `google/api/service.proto`, so that a misspelt `http` is no file without rules.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
+#[allow(dead_code)]
 struct Service {
     http: Option<Http>,
+    /// `google.api.Service`, in files that tools merge.
+    r#type: IgnoredAny,
+    name: IgnoredAny,
+    title: IgnoredAny,
+    #[serde(alias = "producerProjectId")]
+    producer_project_id: IgnoredAny,
+    id: IgnoredAny,
+    apis: IgnoredAny,
+    types: IgnoredAny,
+    enums: IgnoredAny,
+    documentation: IgnoredAny,
+    backend: IgnoredAny,
+    quota: IgnoredAny,
+    authentication: IgnoredAny,
+    context: IgnoredAny,
+    usage: IgnoredAny,
+    endpoints: IgnoredAny,
+    control: IgnoredAny,
+    logs: IgnoredAny,
+    metrics: IgnoredAny,
+    #[serde(alias = "monitoredResources")]
+    monitored_resources: IgnoredAny,
+    billing: IgnoredAny,
+    logging: IgnoredAny,
+    monitoring: IgnoredAny,
+    #[serde(alias = "systemParameters")]
+    system_parameters: IgnoredAny,
+    #[serde(alias = "sourceInfo")]
+    source_info: IgnoredAny,
+    publishing: IgnoredAny,
+    #[serde(alias = "configVersion")]
+    config_version: IgnoredAny,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -78,7 +112,8 @@ impl ServiceConfig {
             let next = starts.get(index + 1).copied().unwrap_or(text.len());
             let range = starts[index]..next.max(starts[index]);
             let (rule, selector) = (rule.value.clone(), rule.value.selector);
-            let site = Site::in_text(file, text.clone(), trimmed(&text, range), &selector);
+            let name = if selector.is_empty() { "http.rules" } else { &selector };
+            let site = Site::in_text(file, text.clone(), trimmed(&text, range), name);
             match rule.resolve(&site) {
                 Ok(rule) => drop(config.rules.insert(selector, (rule, site))),
                 Err(fault) => faults.push(fault),
@@ -155,7 +190,11 @@ fn unreadable(file: &str, text: &str, error: &serde_saphyr::Error) -> Fault {
     let mend = "write it as the YAML of a google.api.Service: http: {rules: [{selector: …, get: …}]}";
     // The first line is what is wrong; the lines below it repeat the text, which the fault does by itself.
     let what = error.without_snippet().to_string();
-    let what = format!("cannot be read: {}", what.lines().next().unwrap_or_default());
+    let what = what.lines().next().unwrap_or_default();
+    // The place is told before it, and how the fields of a whole service are called is of no help.
+    let what = what.rsplit_once(" at line ").map_or(what, |(what, _)| what);
+    let what = what.split_once(", expected one of http, ").map_or(what, |(what, _)| what);
+    let what = format!("cannot be read: {what}");
     match error.location() {
         Some(location) => {
             let at = line_column_offset(text, location.line(), location.column());

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use bytes::Bytes;
 
 use super::{Contract, RestStyle, load::Input, place::Texts, protos, service_config::ServiceConfig};
-use crate::fault::{self, Fault};
+use crate::fault::Fault;
 
 /// The files that make up a contract; with no `.proto` and no descriptor set it is the embedded one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Source {
     /// Reads the files and checks every rule in them.
     ///
     /// # Errors
-    /// Every fault of every file at once, up to [`fault::MAX_TOLD`].
+    /// Every fault of every file at once.
     pub fn read(&self) -> Result<Contract, Vec<Fault>> {
         let (descriptor_set, texts, mut faults) = self.descriptors();
         let config = self.config().unwrap_or_else(|more| {
@@ -41,10 +41,7 @@ impl Source {
         let input = Input { descriptor_set, texts, config, services: &self.services, partial };
         match Contract::check(&input) {
             Ok(contract) if !partial => Ok(contract.with_style(self.style)),
-            checked => {
-                let all = faults.into_iter().chain(checked.err().into_iter().flatten());
-                Err(fault::told(all.collect()))
-            }
+            checked => Err(faults.into_iter().chain(checked.err().into_iter().flatten()).collect()),
         }
     }
 
