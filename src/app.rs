@@ -83,7 +83,8 @@ impl App {
     pub async fn bind(config: Config, contract: Contract) -> Result<Self, StartError> {
         let upstream = Upstream::new(&config.upstream).map_err(|fault| StartError::Faults(vec![fault]))?;
         let health = Health::new(contract.services()).await;
-        let bridge = Bridge::new(contract, upstream.clone(), config.inbound.clone(), config.upstream.strict);
+        let bridge = Bridge::new(contract, upstream.clone(), config.inbound.clone(), &config.upstream)
+            .map_err(StartError::Faults)?;
         let stack = stack(&config.inbound, bridge, &health).map_err(StartError::Faults)?;
         let bind = |error| StartError::Bind(config.listen, error);
         let listener = TcpListener::bind(config.listen).await.map_err(bind)?;

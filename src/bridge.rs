@@ -10,11 +10,11 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use prost_reflect::{Kind, MessageDescriptor};
 use tonic::{
     Code, Status,
@@ -26,11 +26,13 @@ use tower::Service;
 use crate::{
     call::{Call, X_REQUEST_ID, clip},
     codec::BytesCodec,
-    config::InboundConfig,
+    config::{InboundConfig, UpstreamConfig},
     contract::{Body, Contract},
+    deadline::Deadline,
     error::{Answer, Error},
-    transcode::{Decoded, Encoded, HttpAnswer, Mismatch, RequestError, Strictness, Survey, Transcoder},
-    upstream::Upstream,
+    fault::Fault,
+    transcode::{Decoded, Encoded, HttpAnswer, Mismatch, RequestError, Survey, Tolerated, Transcoder},
+    upstream::{Memo, Reply, Served, Terms, Upstream},
 };
 
 /// A smaller message gains nothing from compression.
@@ -51,6 +53,8 @@ struct Inner {
     transcoder: Transcoder,
     /// gRPC path to index in the contract.
     methods: HashMap<String, usize>,
+    /// How long the answers of each method are served without asking again, where that is configured.
+    ttls: Vec<Option<Duration>>,
     upstream: Upstream,
     config: InboundConfig,
 }
@@ -60,19 +64,49 @@ struct BridgedCall {
     bridge: Arc<Inner>,
     method: usize,
     call: Arc<Call>,
+    terms: Terms,
 }
+
+/// A message as it is kept beside the answer that it was made of.
+struct Finished {
+    method: usize,
+    binding: usize,
+    message: Bytes,
+    tolerated: Tolerated,
+}
+
+/// What keeping a message can end in besides the message.
+enum NotKept {
+    /// There is no room for it.
+    TooLarge(Decoded),
+    Failed(Error),
+}
+
+/// The response header that tells how the API's answer was come by (RFC 9211).
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// The request header in which a caller counts its own attempts (gRFC A6).
+const PREVIOUS_ATTEMPTS: &str = "grpc-previous-rpc-attempts";
 
 type ResponseFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
 // === impl Bridge ===
 
 impl Bridge {
-    /// Compiles the contract; `strict` is what is refused in an answer instead of being tolerated.
-    pub fn new(contract: Contract, upstream: Upstream, config: InboundConfig, strict: Strictness) -> Self {
-        let transcoder = Transcoder::compile(&contract, strict);
+    /// Compiles the contract.
+    ///
+    /// # Errors
+    /// The configuration names a method that the contract has not.
+    pub fn new(
+        contract: Contract,
+        upstream: Upstream,
+        config: InboundConfig,
+        upstream_config: &UpstreamConfig,
+    ) -> Result<Self, Vec<Fault>> {
+        let transcoder = Transcoder::compile(&contract, upstream_config.strict);
+        let ttls = ttls(&contract, &upstream_config.cache.ttl)?;
         let methods = contract.methods().iter().enumerate();
         let methods = methods.map(|(index, method)| (method.path().to_owned(), index)).collect();
-        Self { inner: Arc::new(Inner { contract, transcoder, methods, upstream, config }) }
+        Ok(Self { inner: Arc::new(Inner { contract, transcoder, methods, ttls, upstream, config }) })
     }
 
     /// Whether calls of a method are served at all.
@@ -121,10 +155,12 @@ impl Bridge {
         &self,
         method: usize,
         request: Request<Bytes>,
-    ) -> Result<Response<Bytes>, (Status, Option<String>)> {
+    ) -> Result<Arc<Response<Bytes>>, (Status, Option<String>)> {
         let call = self.inner.call_of(method);
         let cause = |error: &Error| error.log_detail();
-        self.inner.send(request, &call).await.map_err(|error| (call.fail(&error), cause(&error)))
+        let terms = self.inner.terms(method, &Request::new(()));
+        let reply = self.inner.send(request, terms, &call).await;
+        reply.map(|reply| reply.response).map_err(|error| (call.fail(&error), cause(&error)))
     }
 
     /// Everything in a successful answer of the API that is not as the contract has it.
@@ -173,13 +209,15 @@ impl Inner {
             Ok(method) => method,
             Err(error) => return call.fail(&error).into_http(),
         };
+        let terms = self.terms(method, &request);
         let mut grpc = Grpc::new(BytesCodec)
             .accept_compressed(CompressionEncoding::Gzip)
             .max_decoding_message_size(self.config.max_request_bytes);
         if self.config.compress {
             grpc = grpc.send_compressed(CompressionEncoding::Gzip);
         }
-        let response = grpc.unary(BridgedCall { bridge: self, method, call: call.clone() }, request).await;
+        let bridged = BridgedCall { bridge: self, method, call: call.clone(), terms };
+        let response = grpc.unary(bridged, request).await;
         explained(response, &call)
     }
 
@@ -197,12 +235,26 @@ impl Inner {
         }
     }
 
+    /// What the way to the API has to know of a call.
+    fn terms<B>(&self, method: usize, request: &Request<B>) -> Terms {
+        let deadline = request.extensions().get::<Deadline>().cloned();
+        let deadline = deadline.unwrap_or_else(|| Deadline::after(self.config.default_deadline));
+        let previous =
+            request.headers().get(PREVIOUS_ATTEMPTS).and_then(|count| count.to_str().ok()?.parse().ok());
+        let mut terms = Terms::new(method, deadline);
+        terms.repeatable = self.contract.methods()[method].is_idempotent();
+        terms.previous_attempts = previous.unwrap_or_default();
+        terms.ttl = self.ttls[method];
+        terms
+    }
+
     async fn bridge(
         self: &Arc<Self>,
         method: usize,
         message: Bytes,
+        terms: Terms,
         call: &Arc<Call>,
-    ) -> Result<Bytes, Error> {
+    ) -> Result<(Bytes, Served), Error> {
         let encoded = if message.len() > MAX_INLINE_BYTES {
             let call = call.clone();
             self.aside(move |bridge| bridge.encode(method, &message, &call)).await?
@@ -210,21 +262,59 @@ impl Inner {
             self.encode(method, &message, call)?
         };
         let binding = encoded.binding;
-        let answer = self.send(encoded.request, call).await?;
-        if !answer.status().is_success() {
-            return Err(self.refusal(method, binding, &answer, call));
+        let reply = self.send(encoded.request, terms, call).await?;
+        if !reply.response.status().is_success() {
+            return Err(self.refusal(method, binding, &reply.response, call));
         }
         let started = Instant::now();
-        let decoded = if answer.body().len() > MAX_INLINE_BYTES {
-            self.aside(move |bridge| bridge.decode(method, binding, &answer)).await
-        } else {
-            self.decode(method, binding, &answer)
-        };
+        let finished = self.finish(method, binding, &reply).await;
         call.note(|record| {
             record.transcode = Some(started.elapsed());
-            record.tolerated = decoded.as_ref().map(|decoded| decoded.tolerated).unwrap_or_default();
+            record.tolerated = finished.as_ref().map(|(_, tolerated)| *tolerated).unwrap_or_default();
         });
-        decoded.map(|decoded| decoded.message)
+        finished.map(|(message, _)| (message, reply.served))
+    }
+
+    /// The message of an answer: the one that is kept beside it, or a new one, which is then kept.
+    async fn finish(
+        self: &Arc<Self>,
+        method: usize,
+        binding: usize,
+        reply: &Reply,
+    ) -> Result<(Bytes, Tolerated), Error> {
+        let answer = &reply.response;
+        let make = || async {
+            let decoded = self.decode_in_time(method, binding, answer).await.map_err(NotKept::Failed)?;
+            if !Memo::has_room(decoded.message.len(), answer.body().len()) {
+                return Err(NotKept::TooLarge(decoded));
+            }
+            let Decoded { message, tolerated } = decoded;
+            Ok(Finished { method, binding, message, tolerated })
+        };
+        let decoded = match reply.memo.get_or_try_make(make).await {
+            Ok(Some(kept)) if (kept.method, kept.binding) == (method, binding) => {
+                return Ok((kept.message.clone(), kept.tolerated));
+            }
+            // The same URL, asked for by way of another method.
+            Ok(_) => self.decode_in_time(method, binding, answer).await?,
+            Err(NotKept::TooLarge(decoded)) => decoded,
+            Err(NotKept::Failed(error)) => return Err(error),
+        };
+        Ok((decoded.message, decoded.tolerated))
+    }
+
+    /// Decodes small answers here and large ones aside.
+    async fn decode_in_time(
+        self: &Arc<Self>,
+        method: usize,
+        binding: usize,
+        answer: &Arc<Response<Bytes>>,
+    ) -> Result<Decoded, Error> {
+        if answer.body().len() <= MAX_INLINE_BYTES {
+            return self.decode(method, binding, answer);
+        }
+        let answer = answer.clone();
+        self.aside(move |bridge| bridge.decode(method, binding, &answer)).await
     }
 
     fn encode(&self, method: usize, message: &[u8], call: &Call) -> Result<Encoded, Error> {
@@ -238,14 +328,15 @@ impl Inner {
         Ok(encoded)
     }
 
-    async fn send(&self, request: Request<Bytes>, call: &Call) -> Result<Response<Bytes>, Error> {
+    async fn send(&self, request: Request<Bytes>, mut terms: Terms, call: &Call) -> Result<Reply, Error> {
         let started = Instant::now();
-        let answer = self.upstream.send(request).await;
+        terms.repeatable |= matches!(*request.method(), Method::GET | Method::HEAD);
+        let reply = self.upstream.send(request, &terms).await;
         call.note(|record| {
             record.wait = Some(started.elapsed());
-            record.upstream_status = answer.as_ref().ok().map(Response::status);
+            record.upstream_status = reply.as_ref().ok().map(|reply| reply.response.status());
         });
-        answer
+        reply
     }
 
     fn decode(&self, method: usize, binding: usize, answer: &Response<Bytes>) -> Result<Decoded, Error> {
@@ -285,6 +376,29 @@ impl Inner {
         }
         Error::Answer(Box::new(answer))
     }
+}
+
+/// How long answers are served unasked, by the index of the method.
+fn ttls(contract: &Contract, configured: &[(String, Duration)]) -> Result<Vec<Option<Duration>>, Vec<Fault>> {
+    let mut ttls = vec![None; contract.methods().len()];
+    let mut faults = Vec::new();
+    for (name, ttl) in configured {
+        match contract.method_named(name) {
+            Ok(method) => ttls[method] = Some(*ttl),
+            Err(others) => faults.push(Fault::new(
+                "--cache-ttl or BRIDGE_CACHE_TTL",
+                format!("the contract has no one method {name:?}"),
+                format!("it has: {}", others.join(", ")),
+            )),
+        }
+    }
+    if faults.is_empty() { Ok(ttls) } else { Err(faults) }
+}
+
+/// The header for what did not go past the cache.
+fn cache_status(served: Served) -> Option<(HeaderName, HeaderValue)> {
+    let text = (served != Served::Bypassed).then(|| format!("grpc-rest-bridge; {served}"))?;
+    Some((CACHE_STATUS, HeaderValue::try_from(text).ok()?))
 }
 
 fn http_answer(answer: &Response<Bytes>) -> HttpAnswer<'_> {
@@ -327,16 +441,19 @@ impl UnaryService<Bytes> for BridgedCall {
     type Future = ResponseFuture<tonic::Response<Bytes>, Status>;
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
-        let (bridge, method, call) = (self.bridge.clone(), self.method, self.call.clone());
+        let (bridge, method, call, terms) =
+            (self.bridge.clone(), self.method, self.call.clone(), self.terms.clone());
         Box::pin(async move {
-            let message = bridge
-                .bridge(method, request.into_inner(), &call)
+            let (message, served) = bridge
+                .bridge(method, request.into_inner(), terms, &call)
                 .await
                 .map_err(|error| call.fail(&error))?;
             call.note(|record| record.code = Some(Code::Ok));
             let small = message.len() < MIN_COMPRESSED_BYTES;
             let mut response = tonic::Response::new(message);
-            response.metadata_mut().as_mut().insert(X_REQUEST_ID, call.request_id.clone());
+            let headers = response.metadata_mut().as_mut();
+            headers.insert(X_REQUEST_ID, call.request_id.clone());
+            headers.extend(cache_status(served));
             if small {
                 response.disable_compression();
             }

@@ -9,7 +9,7 @@ use http::{HeaderValue, Uri};
 use crate::transcode::Strictness;
 
 /// Everything that serving needs to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
@@ -24,7 +24,7 @@ pub struct Config {
 }
 
 /// The API behind the bridge and how to talk to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct UpstreamConfig {
     /// The base URL: `http` or `https`, a host, and perhaps a port and a path prefix.
     pub url: Uri,
@@ -39,10 +39,87 @@ pub struct UpstreamConfig {
     /// How long an idle connection is kept. It must stay under the API's own keep-alive (Puma: 20 s up to
     /// version 6), or requests are sent into connections that the API is just closing.
     pub pool_idle_timeout: Duration,
+    /// How old a connection may become before it takes no more requests, give or take a tenth. A balancer of
+    /// connections can only spread new ones.
+    pub max_connection_age: Duration,
+    /// The HTTP that is spoken; HTTP/2 without TLS is spoken with prior knowledge.
+    pub http_version: HttpVersion,
     /// The largest answer, in bytes after decompression; memory per call follows it.
     pub max_response_bytes: usize,
+    /// How many requests are sent at once, and how long others wait.
+    pub limit: LimitConfig,
+    /// When to stop asking.
+    pub breaker: BreakerConfig,
+    /// When to ask again.
+    pub retry: RetryConfig,
+    /// What is stored.
+    pub cache: CacheConfig,
     /// What is refused in an answer instead of being tolerated and counted.
     pub strict: Strictness,
+}
+
+/// The HTTP that is spoken with the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpVersion {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// How many requests are sent at once, and how long others wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitConfig {
+    /// How many at once; `None` finds out how many the API can take.
+    pub concurrency: Option<usize>,
+    /// How many calls may wait; more are refused.
+    pub queue: usize,
+    /// How long a call may wait in a queue that has stood for some seconds. In a burst it may wait for half of its time.
+    pub queue_wait: Duration,
+}
+
+/// When to stop asking an API that fails.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BreakerConfig {
+    /// How many failures in a row shut it; 0 means that it never shuts.
+    pub failures: u32,
+    /// The part of the calls of the last ten seconds that has failed which shuts it, from 0 to 1.
+    pub failure_rate: f64,
+    /// How long it stays shut at first; up to eight times as long if the API goes on failing.
+    pub pause: Duration,
+}
+
+/// When to send a request again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetryConfig {
+    /// How often a request is sent at most, its callers' own attempts included.
+    pub attempts: u32,
+    /// How many retries there may be as a part of the calls, from 0 to 1.
+    pub budget: f32,
+}
+
+/// What is stored of the API's answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// How much memory it takes at most, in bytes; 0 stores nothing.
+    pub size: usize,
+    /// How long an answer is served without asking.
+    pub freshness: Freshness,
+    /// The same for single methods (`package.Service/Method`), whatever the API says.
+    pub ttl: Vec<(String, Duration)>,
+    /// How much too old an answer may be that is served while it is asked for anew.
+    pub stale_while_revalidate: Duration,
+    /// How much too old an answer may be that is served because the API fails.
+    pub stale_if_error: Duration,
+}
+
+/// How long an answer is served without asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// Not at all: the API is asked each time whether it is still good.
+    Revalidate,
+    /// For as long as the API says (`Cache-Control: max-age`, `Expires`).
+    Api,
 }
 
 /// What a caller may ask.
@@ -86,6 +163,10 @@ pub struct ShutdownConfig {
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
 /// Under the 20 s after which Puma closes an idle connection.
 pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Often enough that a new pod of the API soon gets its part.
+pub const MAX_CONNECTION_AGE: Duration = Duration::from_secs(300);
+/// Some thousand answers, beside their messages.
+pub const CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// Under the 10 s after which Cloud Run kills the process.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(8);
 /// What gRPC servers commonly take.
@@ -109,8 +190,52 @@ impl UpstreamConfig {
             connect_timeout: Duration::from_secs(2),
             timeout: Duration::from_secs(30),
             pool_idle_timeout: POOL_IDLE_TIMEOUT,
+            max_connection_age: MAX_CONNECTION_AGE,
+            http_version: HttpVersion::Http1,
             max_response_bytes: MAX_RESPONSE_BYTES,
+            limit: LimitConfig::default(),
+            breaker: BreakerConfig::default(),
+            retry: RetryConfig::default(),
+            cache: CacheConfig::default(),
             strict: Strictness::default(),
+        }
+    }
+}
+
+// === impl LimitConfig ===
+
+impl Default for LimitConfig {
+    fn default() -> Self {
+        Self { concurrency: None, queue: 1000, queue_wait: Duration::from_secs(1) }
+    }
+}
+
+// === impl BreakerConfig ===
+
+impl Default for BreakerConfig {
+    fn default() -> Self {
+        Self { failures: 10, failure_rate: 0.5, pause: Duration::from_secs(1) }
+    }
+}
+
+// === impl RetryConfig ===
+
+impl Default for RetryConfig {
+    fn default() -> Self {
+        Self { attempts: 2, budget: 0.2 }
+    }
+}
+
+// === impl CacheConfig ===
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self {
+            size: CACHE_BYTES,
+            freshness: Freshness::Revalidate,
+            ttl: Vec::new(),
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
         }
     }
 }

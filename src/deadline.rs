@@ -3,26 +3,73 @@
 //! The server library answers an expired call with CANCELLED; callers must get DEADLINE_EXCEEDED, so the
 //! header is read here. Its format is in gRPC's `PROTOCOL-HTTP2.md`: at most eight digits and a unit.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderValue};
+use tokio::time::Instant;
 
 /// The header.
 pub const GRPC_TIMEOUT: &str = "grpc-timeout";
+
+/// What is kept of a caller's time for the way of the answer back to it, as a part of the time and at most.
+const MARGIN: (u32, Duration) = (20, Duration::from_millis(50));
+
+/// When a call has to be done. Several callers may share one request; it then lasts as long as the last of them waits.
+#[derive(Debug, Clone)]
+pub struct Deadline(Arc<Mutex<Instant>>);
 
 /// A `grpc-timeout` that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("grpc-timeout {0:?} is malformed: expected one to eight digits and one of H, M, S, m, u, n")]
 pub struct MalformedTimeout(String);
 
-/// The time that the caller gives, or `default` where it names none.
+// === impl Deadline ===
+
+impl Deadline {
+    /// This time from now.
+    pub fn after(time: Duration) -> Self {
+        Self(Arc::new(Mutex::new(Instant::now() + time)))
+    }
+
+    /// Another one, which is the same for now.
+    pub fn detached(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.at())))
+    }
+
+    /// The moment, as it is known now.
+    pub fn at(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How much time is left.
+    pub fn left(&self) -> Duration {
+        self.at().saturating_duration_since(Instant::now())
+    }
+
+    /// Lasts at least as long as the other one from now on.
+    pub fn extend(&self, other: &Self) {
+        let other = other.at();
+        let mut at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *at = other.max(*at);
+    }
+}
+
+/// The time that is used of `limit`, so that the caller hears of its end before it gives up by itself.
+pub fn without_margin(limit: Duration) -> Duration {
+    limit - (limit / MARGIN.0).min(MARGIN.1)
+}
+
+/// The time that the caller gives, if it names one.
 ///
 /// # Errors
 /// The header is there, but is not what the protocol allows.
-pub fn time_limit(headers: &HeaderMap, default: Duration) -> Result<Duration, MalformedTimeout> {
-    headers.get(GRPC_TIMEOUT).map_or(Ok(default), |value| {
-        parse(value).ok_or_else(|| MalformedTimeout(String::from_utf8_lossy(value.as_bytes()).into_owned()))
-    })
+pub fn time_limit(headers: &HeaderMap) -> Result<Option<Duration>, MalformedTimeout> {
+    let malformed =
+        |value: &HeaderValue| MalformedTimeout(String::from_utf8_lossy(value.as_bytes()).into_owned());
+    headers.get(GRPC_TIMEOUT).map(|value| parse(value).ok_or_else(|| malformed(value))).transpose()
 }
 
 fn parse(value: &HeaderValue) -> Option<Duration> {
@@ -47,9 +94,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn limit(value: &[u8]) -> Result<Duration, MalformedTimeout> {
+    fn limit(value: &[u8]) -> Result<Option<Duration>, MalformedTimeout> {
         let value = HeaderValue::from_bytes(value).unwrap();
-        time_limit(&HeaderMap::from_iter([(GRPC_TIMEOUT.parse().unwrap(), value)]), Duration::ZERO)
+        time_limit(&HeaderMap::from_iter([(GRPC_TIMEOUT.parse().unwrap(), value)]))
     }
 
     #[test]
@@ -62,16 +109,16 @@ mod tests {
             ("5u", Duration::from_micros(5)),
             ("7n", Duration::from_nanos(7)),
         ] {
-            assert_eq!(limit(text.as_bytes()), Ok(limit_is), "{text}");
+            assert_eq!(limit(text.as_bytes()), Ok(Some(limit_is)), "{text}");
         }
     }
 
     #[test]
-    fn a_malformed_timeout_is_refused_and_a_missing_one_is_the_default() {
+    fn a_malformed_timeout_is_refused_and_a_missing_one_is_none() {
         for text in ["", "S", "1", "1s", "123456789S", "-1S", "1.5S", " 1S", "1 S"] {
             assert_eq!(limit(text.as_bytes()), Err(MalformedTimeout(text.to_owned())));
         }
-        assert_eq!(time_limit(&HeaderMap::new(), Duration::from_secs(9)), Ok(Duration::from_secs(9)));
+        assert_eq!(time_limit(&HeaderMap::new()), Ok(None));
     }
 
     proptest! {

@@ -1,5 +1,7 @@
 //! How the answers of a real API differ from the contract: one call a method, and everything that was found.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{Method as Verb, Request, Response};
 use serde::Serialize;
@@ -124,7 +126,11 @@ async fn call(bridge: &Bridge, method: usize, message: Bytes, checked: &mut Chec
 }
 
 /// Sends a request as a call would. Who checks runs the bridge, so the cause is told that callers do not read.
-async fn send(bridge: &Bridge, method: usize, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
+async fn send(
+    bridge: &Bridge,
+    method: usize,
+    request: Request<Bytes>,
+) -> Result<Arc<Response<Bytes>>, String> {
     bridge.send(method, request).await.map_err(|(status, cause)| {
         let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
         format!("{}{cause}", told(&status))

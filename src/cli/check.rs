@@ -20,7 +20,7 @@ use crate::{
     contract::{Contract, Method},
     drift::{self, Checked, Outcome},
     fault::{self, Fault},
-    transcode::{ProtoJson, Strictness},
+    transcode::ProtoJson,
     upstream::Upstream,
 };
 
@@ -104,8 +104,7 @@ pub(super) fn run(args: &Args, matches: &ArgMatches) -> Result<Exit, Faults> {
 /// What the API drifts by is what is looked for, so nothing is refused on the way.
 fn bridge(contract: Contract, upstream: &UpstreamConfig) -> Result<Bridge, Faults> {
     let client = Upstream::new(upstream).map_err(|fault| Faults::of_files(vec![fault]))?;
-    let strict: Strictness = upstream.strict;
-    Ok(Bridge::new(contract, client, InboundConfig::default(), strict))
+    Bridge::new(contract, client, InboundConfig::default(), upstream).map_err(Faults::of_files)
 }
 
 // === impl Args ===

@@ -101,9 +101,9 @@ pub(super) fn method(contract: &Contract, name: &str) -> Result<usize, Faults> {
 
 /// A bridge that will never send anything.
 fn offline(contract: Contract, strict: Strictness) -> Result<Bridge, Faults> {
-    let config = UpstreamConfig::new("http://localhost".parse().expect("a URL"));
+    let config = UpstreamConfig { strict, ..UpstreamConfig::new("http://localhost".parse().expect("a URL")) };
     let upstream = Upstream::new(&config).map_err(|fault| Faults::of_files(vec![fault]))?;
-    Ok(Bridge::new(contract, upstream, InboundConfig::default(), strict))
+    Bridge::new(contract, upstream, InboundConfig::default(), &config).map_err(Faults::of_files)
 }
 
 fn request_text(json: &str) -> Result<Vec<u8>, Faults> {

@@ -18,7 +18,9 @@ mod words;
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use prost_reflect::{DescriptorPool, FieldDescriptor, MethodDescriptor};
+use prost_reflect::{
+    DescriptorPool, FieldDescriptor, MethodDescriptor, prost_types::method_options::IdempotencyLevel,
+};
 
 pub use self::{
     http_rule::{Binding, Body},
@@ -188,6 +190,12 @@ impl Method {
     /// Whether it streams in either direction, which REST cannot.
     pub fn is_streaming(&self) -> bool {
         self.descriptor.is_client_streaming() || self.descriptor.is_server_streaming()
+    }
+
+    /// Whether calling it twice does no more than calling it once, by its `idempotency_level`.
+    pub fn is_idempotent(&self) -> bool {
+        let options = self.descriptor.method_descriptor_proto().options.as_ref();
+        options.is_some_and(|options| options.idempotency_level() != IdempotencyLevel::IdempotencyUnknown)
     }
 
     /// The descriptor.

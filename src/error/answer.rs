@@ -20,7 +20,7 @@ const MAX_LOGGED_CHARS: usize = 1024;
 pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// An answer whose status is not 2xx.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Answer {
     status: StatusCode,
     misconfiguration: Option<Misconfiguration>,
@@ -161,7 +161,7 @@ fn http_reason(status: StatusCode) -> String {
 }
 
 /// Seconds or an HTTP date (RFC 9110, section 10.2.3); a date in the past is no wait at all.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let delay = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),

@@ -16,7 +16,7 @@ use super::{answer::MAX_RETRY_AFTER, status::code_name, text::safe_text};
 const MAX_EVIDENCE_BYTES: usize = 64 * 1024;
 
 /// What the body of an error says.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Evidence {
     /// A gRPC code, if the API speaks of one.
     pub(super) code: Option<Code>,

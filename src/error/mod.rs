@@ -18,11 +18,12 @@ use std::{borrow::Cow, time::Duration};
 use http::StatusCode;
 use tonic::Code;
 
+pub(crate) use self::answer::retry_after;
 use self::evidence::Evidence;
 pub use self::{answer::Answer, status::CallContext};
 
 /// Why a call failed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Error {
     /// No such method is served.
     UnknownMethod,
@@ -98,11 +99,15 @@ pub enum Error {
         /// What it said.
         detail: String,
     },
-    /// The client library would send another URL than the one that was planned. What is checked at start and
-    /// while encoding leaves no way to this; it is the last guard.
-    UrlChanged {
-        /// Path and query as planned.
-        planned: String,
+    /// It would have had to wait too long for its turn; nothing was sent.
+    ApiBusy {
+        /// When it is worth trying again.
+        retry_after: Duration,
+    },
+    /// The API has failed so often that it is not asked for a while; nothing was sent.
+    BreakerShut {
+        /// When it is asked again.
+        retry_after: Duration,
     },
 }
 
@@ -153,15 +158,16 @@ impl Error {
             Self::UnknownMethod | Self::Unmapped | Self::Streaming => Code::Unimplemented,
             Self::MalformedRequest { .. } | Self::Unmappable { .. } => Code::InvalidArgument,
             Self::DeadlineExceeded { .. } | Self::UpstreamTimeout { .. } => Code::DeadlineExceeded,
-            Self::Unreachable { .. } | Self::ConnectionLost { .. } | Self::AnswerCutOff { .. } => {
-                Code::Unavailable
-            }
+            Self::Unreachable { .. }
+            | Self::ConnectionLost { .. }
+            | Self::AnswerCutOff { .. }
+            | Self::ApiBusy { .. }
+            | Self::BreakerShut { .. } => Code::Unavailable,
             Self::AnswerTooLarge { .. } => Code::ResourceExhausted,
             Self::Protocol { code, .. } => *code,
-            Self::AnswerUndecodable { .. }
-            | Self::AnswerMismatch { .. }
-            | Self::UrlChanged { .. }
-            | Self::Panicked { .. } => Code::Internal,
+            Self::AnswerUndecodable { .. } | Self::AnswerMismatch { .. } | Self::Panicked { .. } => {
+                Code::Internal
+            }
             Self::Answer(answer) => answer.code(),
         }
     }
@@ -182,8 +188,10 @@ impl Error {
             | Self::AnswerCutOff { .. }
             | Self::AnswerTooLarge { .. }
             | Self::AnswerUndecodable { .. }
-            | Self::AnswerMismatch { .. } => Side::Upstream,
-            Self::UrlChanged { .. } | Self::Panicked { .. } => Side::Bridge,
+            | Self::AnswerMismatch { .. }
+            | Self::ApiBusy { .. }
+            | Self::BreakerShut { .. } => Side::Upstream,
+            Self::Panicked { .. } => Side::Bridge,
             Self::Answer(answer) => answer.side(),
         }
     }
@@ -206,7 +214,9 @@ impl Error {
             Self::AnswerTooLarge { .. } => "UPSTREAM_ANSWER_TOO_LARGE",
             Self::AnswerUndecodable { .. } => "UPSTREAM_ANSWER_UNDECODABLE",
             Self::AnswerMismatch { .. } => "UPSTREAM_ANSWER_MISMATCH",
-            Self::UrlChanged { .. } | Self::Panicked { .. } => "BRIDGE_FAILED",
+            Self::ApiBusy { .. } => "UPSTREAM_BUSY",
+            Self::BreakerShut { .. } => "UPSTREAM_FAILING",
+            Self::Panicked { .. } => "BRIDGE_FAILED",
             Self::Answer(answer) => return answer.reason(),
         })
     }
@@ -235,7 +245,9 @@ impl Error {
             Self::AnswerMismatch { what, .. } => {
                 format!("the API's answer does not fit the contract: {what}")
             }
-            Self::UrlChanged { .. } | Self::Panicked { .. } => "the bridge failed on this call".to_owned(),
+            Self::ApiBusy { .. } => "the API is busy: this call would wait too long for its turn".to_owned(),
+            Self::BreakerShut { .. } => "the API fails, and is not asked for a moment".to_owned(),
+            Self::Panicked { .. } => "the bridge failed on this call".to_owned(),
             Self::Answer(answer) => answer.message(call),
         }
     }
@@ -249,9 +261,6 @@ impl Error {
             | Self::AnswerUndecodable { detail }
             | Self::Panicked { detail } => Some(detail.clone()),
             Self::AnswerMismatch { value, .. } => value.as_ref().map(|value| format!("found {value:?}")),
-            Self::UrlChanged { planned } => {
-                Some(format!("the HTTP client would send another URL than {planned}"))
-            }
             Self::Answer(answer) => Some(answer.log_detail()),
             Self::UnknownMethod
             | Self::Unmapped
@@ -261,7 +270,17 @@ impl Error {
             | Self::Protocol { .. }
             | Self::DeadlineExceeded { .. }
             | Self::UpstreamTimeout { .. }
-            | Self::AnswerTooLarge { .. } => None,
+            | Self::AnswerTooLarge { .. }
+            | Self::ApiBusy { .. }
+            | Self::BreakerShut { .. } => None,
+        }
+    }
+
+    /// When it is worth trying again, where the error itself tells.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::ApiBusy { retry_after } | Self::BreakerShut { retry_after } => Some(*retry_after),
+            _ => None,
         }
     }
 

@@ -77,6 +77,9 @@ impl Error {
         if let Self::Answer(answer) = self {
             answer.add_details(call, &mut details);
         }
+        if let Some(delay) = self.retry_after() {
+            details.set_retry_info(Some(delay));
+        }
         details.set_request_info(call.request_id, "");
         details
     }

@@ -16,7 +16,11 @@ use tonic::Code;
 use tower::{Layer, Service};
 
 use super::ResponseFuture;
-use crate::{call::Call, deadline::time_limit, error::Error};
+use crate::{
+    call::Call,
+    deadline::{self, time_limit, without_margin},
+    error::Error,
+};
 
 /// Makes [`Deadline`].
 #[derive(Debug, Clone, Copy)]
@@ -63,10 +67,16 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let Some(call) = Call::of(request.extensions()) else { return Box::pin(self.inner.call(request)) };
-        match time_limit(request.headers(), self.default) {
-            Ok(limit) => Box::pin(within(limit, self.inner.call(request), call)),
+        match time_limit(request.headers()) {
+            Ok(named) => {
+                let limit = named.unwrap_or(self.default);
+                // Who names a time waits no longer itself.
+                let time = named.map_or(limit, without_margin);
+                request.extensions_mut().insert(deadline::Deadline::after(time));
+                Box::pin(within(limit, time, self.inner.call(request), call))
+            }
             Err(malformed) => {
                 let error = Error::Protocol { code: Code::InvalidArgument, what: malformed.to_string() };
                 Box::pin(async move { Ok(call.fail(&error).into_http()) })
@@ -75,12 +85,14 @@ where
     }
 }
 
+/// `limit` is told, `time` is given.
 async fn within(
     limit: Duration,
+    time: Duration,
     answer: impl Future<Output = Result<Response<Body>, Infallible>>,
     call: Arc<Call>,
 ) -> Result<Response<Body>, Infallible> {
-    match tokio::time::timeout(limit, answer).await {
+    match tokio::time::timeout(time, answer).await {
         Ok(answer) => answer,
         Err(_) => Ok(call.fail(&Error::DeadlineExceeded { limit }).into_http()),
     }
@@ -102,7 +114,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_ends_when_its_time_has_run_out() {
+    async fn a_call_ends_just_before_its_time_has_run_out() {
         let never = service_fn(|_| future::pending::<Result<Response<Body>, Infallible>>());
         let service = DeadlineLayer::new(Duration::from_secs(10)).layer(never);
         let started = tokio::time::Instant::now();
@@ -112,7 +124,7 @@ mod tests {
             (status.code(), status.message()),
             (Code::DeadlineExceeded, "the call did not finish within 1.5s")
         );
-        assert_eq!(started.elapsed().as_millis(), 1500);
+        assert_eq!(started.elapsed().as_millis(), 1450);
     }
 
     #[tokio::test(start_paused = true)]

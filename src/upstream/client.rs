@@ -1,193 +1,197 @@
 //! The HTTP client: a keep-alive pool to one base URL.
 
-use std::{error::Error as StdError, time::Duration};
+use std::{error::Error as StdError, fmt, time::Duration};
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
-use reqwest::{Url, redirect::Policy};
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{self, connect::capture_connection},
+    rt::{TokioExecutor, TokioTimer},
+};
+use tokio::time::{Instant, timeout};
 
-use crate::{config::UpstreamConfig, error::Error, fault::Fault};
+use super::{
+    Exchange, Terms,
+    body::collect,
+    connect::{ConnectionRecord, Connector},
+};
+use crate::{
+    config::{HttpVersion, UpstreamConfig},
+    error::Error,
+    fault::Fault,
+};
 
-const USER_AGENT: &str = concat!("grpc-rest-bridge/", env!("CARGO_PKG_VERSION"));
+const USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("grpc-rest-bridge/", env!("CARGO_PKG_VERSION")));
+/// How many HTTP/2 connections there are, so that more than one address behind a name is used.
+const HTTP2_CONNECTIONS: usize = 4;
 
-#[derive(Debug, Clone)]
+/// Sends requests to the API.
+#[derive(Clone)]
 pub(super) struct Client {
-    http: reqwest::Client,
-    /// The base URL without a slash at its end.
-    base: String,
+    /// One pool, or one for each connection of HTTP/2, which shares a connection as soon as it has one.
+    pools: Vec<legacy::Client<Connector, Full<Bytes>>>,
+    scheme: Scheme,
+    authority: Authority,
     /// The path prefix of the base URL without a slash at its end.
     prefix: String,
+    headers: HeaderMap,
     timeout: Duration,
     max_response_bytes: usize,
 }
+
+/// Whether the connection that an answer came on had brought one before; it is in the answer's extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OnReusedConnection(pub(super) bool);
 
 // === impl Client ===
 
 impl Client {
     pub(super) fn new(config: &UpstreamConfig) -> Result<Self, Fault> {
-        let base = config.url.to_string().trim_end_matches('/').to_owned();
+        let base = config.url.clone().into_parts();
+        let absolute = base.scheme.zip(base.authority);
+        let (scheme, authority) = absolute.ok_or_else(|| no_base(&config.url, "is no absolute URL"))?;
         let prefix = config.url.path().trim_end_matches('/').to_owned();
-        check_prefix(&base, &prefix)?;
-        let http = builder(config).build().map_err(|error| {
-            Fault::new(
-                "--upstream or BRIDGE_UPSTREAM",
-                format!("the HTTP client cannot be made: {}", with_causes(&error)),
-                "an https upstream needs the CA certificates of this machine (package ca-certificates)",
-            )
-        })?;
+        if prefix.split('/').any(is_dot_segment) {
+            return Err(no_base(&config.url, "has a dot segment in its path, which servers resolve"));
+        }
+        let connector = Connector::new(config)?;
+        let pools = match config.http_version {
+            HttpVersion::Http1 => 1,
+            HttpVersion::Http2 => HTTP2_CONNECTIONS,
+        };
         Ok(Self {
-            http,
-            base,
+            pools: (0..pools).map(|_| pool(config, connector.clone())).collect(),
+            scheme,
+            authority,
             prefix,
+            headers: headers(config),
             timeout: config.timeout,
             max_response_bytes: config.max_response_bytes,
         })
     }
 
-    pub(super) async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
-        let request = self.request(request)?;
-        let answer = self.http.execute(request).await.map_err(|error| self.before_answer(&error))?;
-        self.collect(answer).await
+    /// Asks for `path` on a connection that is not used again, and gives the status.
+    pub(super) async fn probe(&self, path: &str, limit: Duration) -> Result<StatusCode, Error> {
+        let mut request = Request::new(Bytes::new());
+        let path = if path.is_empty() { "/" } else { path };
+        *request.uri_mut() = path.parse().map_err(|error: http::uri::InvalidUri| too_long(&error))?;
+        request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        // The next one shows again that the API takes new connections.
+        request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        let head = timeout(limit, self.begin(request)).await;
+        Ok(head.map_err(|_| Error::UpstreamTimeout { limit })??.status())
     }
 
-    pub(super) async fn probe(&self, path: &str, timeout: Duration) -> Result<StatusCode, Error> {
-        let request = self.http.get(format!("{}{path}", self.base)).timeout(timeout);
-        // The body is not read, so the connection is not used again: each probe also shows that the API
-        // takes new ones.
-        let answer = request.send().await.map_err(|error| self.before_answer(&error))?;
-        Ok(answer.status())
-    }
-
-    /// Puts the base URL before the path, and makes sure that URL parsing leaves both as they are.
-    fn request(&self, request: Request<Bytes>) -> Result<reqwest::Request, Error> {
-        let (parts, body) = request.into_parts();
-        let planned = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-        let url = Url::parse(&format!("{}{planned}", self.base)).ok();
-        let url = url.filter(|url| is_unchanged(url, &self.prefix, &parts.uri));
-        let url = url.ok_or_else(|| Error::UrlChanged { planned: planned.to_owned() })?;
-        let mut request = reqwest::Request::new(parts.method, url);
-        *request.headers_mut() = parts.headers;
-        if !body.is_empty() {
-            *request.body_mut() = Some(body.into());
-        }
-        Ok(request)
-    }
-
-    /// Reads the body up to the limit, which counts what is read, not what the header promises.
-    async fn collect(&self, mut answer: reqwest::Response) -> Result<Response<Bytes>, Error> {
-        let too_large = || Error::AnswerTooLarge { limit: self.max_response_bytes };
-        let promised = usize::try_from(answer.content_length().unwrap_or(0)).unwrap_or(usize::MAX);
-        if promised > self.max_response_bytes {
-            return Err(too_large());
-        }
-        let mut response = Response::new(Bytes::new());
-        *response.status_mut() = answer.status();
-        *response.headers_mut() = std::mem::take(answer.headers_mut());
-        let mut body = BytesMut::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|error| self.within_answer(&error))? {
-            if body.len() + chunk.len() > self.max_response_bytes {
-                return Err(too_large());
+    /// Sends a request and waits for the head of its answer.
+    async fn begin(&self, request: Request<Bytes>) -> Result<Response<Incoming>, Error> {
+        let mut request = self.absolute(request)?;
+        let connection = capture_connection(&mut request);
+        let pool = &self.pools[if self.pools.len() == 1 { 0 } else { fastrand::usize(..self.pools.len()) }];
+        let mut answer = pool.request(request).await.map_err(|error| self.before_answer(&error))?;
+        if let Some(record) = answer.extensions_mut().remove::<ConnectionRecord>() {
+            answer.extensions_mut().insert(OnReusedConnection(record.count_answer()));
+            if record.retires <= Instant::now()
+                && let Some(connected) = connection.connection_metadata().as_ref()
+            {
+                connected.poison();
             }
-            if body.is_empty() && chunk.len() == promised {
-                // The usual small answer comes in one piece and needs no copy.
-                *response.body_mut() = chunk;
-                return Ok(response);
-            }
-            body.reserve(promised.saturating_sub(body.len()).max(chunk.len()));
-            body.extend_from_slice(&chunk);
         }
-        *response.body_mut() = body.freeze();
-        Ok(response)
+        Ok(answer)
     }
 
-    fn before_answer(&self, error: &reqwest::Error) -> Error {
-        let detail = with_causes(error);
-        if error.is_connect() {
-            Error::Unreachable { detail }
-        } else if error.is_timeout() {
-            Error::UpstreamTimeout { limit: self.timeout }
+    /// Puts the base URL before the path, and adds the headers that every request has.
+    fn absolute(&self, request: Request<Bytes>) -> Result<Request<Full<Bytes>>, Error> {
+        let (mut parts, body) = request.into_parts();
+        let planned = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let mut uri = http::uri::Parts::default();
+        uri.scheme = Some(self.scheme.clone());
+        uri.authority = Some(self.authority.clone());
+        let below = if self.prefix.is_empty() {
+            Ok(planned)
         } else {
-            Error::ConnectionLost { detail }
+            PathAndQuery::from_maybe_shared(Bytes::from(format!("{}{planned}", self.prefix)))
+        };
+        uri.path_and_query = Some(below.map_err(|error| too_long(&error))?);
+        parts.uri = Uri::from_parts(uri).map_err(|error| too_long(&error))?;
+        parts.extensions = http::Extensions::new();
+        for (name, value) in &self.headers {
+            parts.headers.insert(name, value.clone());
         }
+        Ok(Request::from_parts(parts, Full::new(body)))
     }
 
-    fn within_answer(&self, error: &reqwest::Error) -> Error {
-        let detail = with_causes(error);
-        if error.is_timeout() {
-            Error::UpstreamTimeout { limit: self.timeout }
-        } else if error.is_decode() && !is_cut_off(error) {
-            Error::AnswerUndecodable { detail }
-        } else {
-            Error::AnswerCutOff { detail }
-        }
+    fn before_answer(&self, error: &legacy::Error) -> Error {
+        let detail = format!("{}: {}", self.authority, with_causes(error));
+        if error.is_connect() { Error::Unreachable { detail } } else { Error::ConnectionLost { detail } }
     }
 }
 
-/// The path prefix must come through URL parsing as it is, or every request would go elsewhere.
-fn check_prefix(base: &str, prefix: &str) -> Result<(), Fault> {
-    let url = Url::parse(base);
-    let path = url.as_ref().map_or("nothing", Url::path);
-    if path.trim_end_matches('/') == prefix {
-        return Ok(());
+impl Exchange for Client {
+    async fn exchange(&self, request: Request<Bytes>, terms: &Terms) -> Result<Response<Bytes>, Error> {
+        let attempt = async {
+            let answer = self.begin(request).await?;
+            terms.answer_begins();
+            collect(answer, self.max_response_bytes).await
+        };
+        let late = |_| Error::UpstreamTimeout { limit: self.timeout };
+        timeout(self.timeout, attempt).await.map_err(late)?
     }
-    Err(Fault::new(
-        "--upstream or BRIDGE_UPSTREAM",
-        format!("its path {prefix:?} is read as {path:?}"),
-        "write the path that is meant, percent-encoded and without dot segments",
-    ))
 }
 
-fn builder(config: &UpstreamConfig) -> reqwest::ClientBuilder {
-    // A second call finds the provider installed already, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = reqwest::Client::builder()
-        .default_headers(headers(config))
-        .user_agent(USER_AGENT)
-        .redirect(Policy::none())
-        .referer(false)
-        // The API is internal: a proxy for the way out is never the way to it.
-        .no_proxy()
-        .gzip(true)
-        .connect_timeout(config.connect_timeout)
-        .timeout(config.timeout)
-        .pool_idle_timeout(config.pool_idle_timeout);
-    if config.url.scheme_str() == Some("https") {
-        builder
-    } else {
-        // The roots of the machine are not read for plain HTTP: they cost memory and time at start.
-        builder.tls_certs_only([])
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("authority", &self.authority)
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
     }
+}
+
+fn pool(config: &UpstreamConfig, connector: Connector) -> legacy::Client<Connector, Full<Bytes>> {
+    legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(config.pool_idle_timeout)
+        .http2_only(config.http_version == HttpVersion::Http2)
+        .build(connector)
 }
 
 fn headers(config: &UpstreamConfig) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    // For probes; a call says for itself what it wants.
-    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(header::USER_AGENT, USER_AGENT);
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     headers.extend(config.host.clone().map(|host| (header::HOST, host)));
     let proto = config.forwarded_proto.clone();
-    headers.extend(proto.map(|proto| (header::HeaderName::from_static("x-forwarded-proto"), proto)));
+    headers.extend(proto.map(|proto| (HeaderName::from_static("x-forwarded-proto"), proto)));
     headers
 }
 
-fn is_unchanged(url: &Url, prefix: &str, planned: &Uri) -> bool {
-    url.path().strip_prefix(prefix) == Some(planned.path())
-        && url.query() == planned.query()
-        && url.fragment().is_none()
+/// Servers and proxies resolve such a segment, in each of its spellings.
+fn is_dot_segment(segment: &str) -> bool {
+    matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..")
 }
 
-/// Whether the connection ended early, which the decompressor reports as an error of its own.
-fn is_cut_off(error: &reqwest::Error) -> bool {
-    let mut cause: Option<&(dyn StdError + 'static)> = error.source();
-    while let Some(error) = cause {
-        if error.downcast_ref::<hyper::Error>().is_some() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+fn no_base(url: &Uri, what: &str) -> Fault {
+    Fault::new(
+        "--upstream or BRIDGE_UPSTREAM",
+        format!("{url} {what}"),
+        "write the URL that is meant, such as http://shop-api:3000/api, percent-encoded and without dot segments",
+    )
 }
 
-fn with_causes(error: &dyn StdError) -> String {
+/// What was planned is legal, so that it can only be too long with the prefix before it.
+fn too_long(error: &dyn StdError) -> Error {
+    Error::Unmappable { field: "the URL".to_owned(), description: format!("cannot be sent: {error}") }
+}
+
+/// An error and what it came from, on one line.
+pub(super) fn with_causes(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -2,22 +2,57 @@
 //!
 //! It knows sockets, time limits and sizes and never heard of protobuf. Every way in which the network can
 //! fail is an [`Error`] of its own here; an answer with an error status is still an answer.
+//!
+//! Between the two stand the layers that protect a slow API, each in a file of its own. [`Upstream::new`] is the list
+//! of them, with the reason for each place.
 
+mod body;
+mod breaker;
+mod cache;
 mod client;
+mod coalesce;
+mod connect;
+mod finder;
+mod limit;
+mod queue;
+mod retry;
+mod stats;
+mod terms;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
+use tokio::sync::watch;
 
-use self::client::Client;
+use self::{breaker::Breakers, cache::Cache, client::Client, limit::Limit, retry::Retry};
+pub use self::{
+    cache::Memo,
+    stats::{Event, Snapshot, Stats},
+    terms::{Reply, Served, Terms},
+};
 use crate::{config::UpstreamConfig, error::Error, fault::Fault};
+
+/// One request in, one answer out. No `tower::Service`, for there is no readiness to ask for: all waiting is in one
+/// place, the queue of the limit, which knows how long each call may wait.
+trait Exchange: Send + Sync + 'static {
+    fn exchange(
+        &self,
+        request: Request<Bytes>,
+        terms: &Terms,
+    ) -> impl Future<Output = Result<Response<Bytes>, Error>> + Send;
+}
 
 /// The API behind the bridge.
 #[derive(Debug, Clone)]
 pub struct Upstream {
     client: Client,
+    stack: Arc<Stack>,
+    stats: Arc<Stats>,
+    host_shut: watch::Receiver<bool>,
 }
+
+type Stack = Cache<Retry<Breakers<Limit<Client>>>>;
 
 // === impl Upstream ===
 
@@ -27,22 +62,45 @@ impl Upstream {
     /// # Errors
     /// The TLS roots of this machine cannot be read, for an `https` URL.
     pub fn new(config: &UpstreamConfig) -> Result<Self, Fault> {
-        Client::new(config).map(|client| Self { client })
+        let stats = Arc::new(Stats::default());
+        let client = Client::new(config)?;
+        // Innermost: what waits here has not been sent, and waits for nothing else.
+        let limit = Limit::new(client.clone(), &config.limit, stats.clone());
+        // Outside the limit: what a shut breaker refuses takes no place; inside the retries, so that it sees each attempt.
+        let breakers = Breakers::new(limit, &config.breaker, stats.clone());
+        let host_shut = breakers.host_shut();
+        // Inside what is shared, so that a request is repeated once, and not once for each of its callers.
+        let retry = Retry::new(breakers, &config.retry, stats.clone());
+        // Outermost: a hit takes no place, no budget, and passes a shut breaker. What is no hit is asked for by one of
+        // those who want the same, and revalidated by one.
+        let stack = Arc::new(Cache::new(retry, &config.cache, stats.clone()));
+        Ok(Self { client, stack, stats, host_shut })
     }
 
-    /// Sends one request, whose URI is path and query below the base URL. Dropping the future cancels it.
+    /// Sends one request, whose URI is path and query below the base URL. Dropping the future cancels it, unless others
+    /// wait for the same answer.
     ///
     /// # Errors
     /// No complete answer has come.
-    pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
-        self.client.send(request).await
+    pub async fn send(&self, request: Request<Bytes>, terms: &Terms) -> Result<Reply, Error> {
+        self.stack.reply(request, terms).await
     }
 
-    /// Asks for `path` and gives the status; the body is not read.
+    /// Asks for `path` past all layers and gives the status; the body is not read.
     ///
     /// # Errors
     /// No answer has come within `timeout`.
     pub async fn probe(&self, path: &str, timeout: Duration) -> Result<StatusCode, Error> {
         self.client.probe(path, timeout).await
+    }
+
+    /// Whether the breaker of the host is shut, so that no call can reach the API; it changes as soon as that does.
+    pub fn host_shut(&self) -> watch::Receiver<bool> {
+        self.host_shut.clone()
+    }
+
+    /// What happened so far.
+    pub fn stats(&self) -> &Arc<Stats> {
+        &self.stats
     }
 }

@@ -542,14 +542,14 @@ async fn check_tells_why_an_answer_does_not_fit_as_a_whole() {
 #[tokio::test]
 async fn check_tells_the_cause_why_an_api_cannot_be_reached() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let address = listener.local_addr().unwrap();
     drop(listener);
     let expected = format!(
         "FAILS   shop.v1.ProductService/ListProducts, GET /products: UNAVAILABLE: the API cannot be reached: \
-         error sending request for url ({url}/products): client error (Connect): tcp connect error: \
+         {address}: client error (Connect): tcp connect error: \
          Connection refused (os error 111)\n1 fails, 1 skipped\n"
     );
-    assert_eq!(told_of_list(&url).await, expected);
+    assert_eq!(told_of_list(&format!("http://{address}")).await, expected);
 }
 
 #[tokio::test]

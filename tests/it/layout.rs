@@ -29,11 +29,11 @@ fn imports_run_one_way() {
     let rules: &[(&str, &[&str])] = &[
         (
             "contract",
-            &["upstream", "bridge", "app", "inbound", "cli", "config", "transcode", "reqwest", "tokio"],
+            &["upstream", "bridge", "app", "inbound", "cli", "config", "transcode", "hyper_util", "tokio"],
         ),
         (
             "transcode",
-            &["upstream", "bridge", "app", "inbound", "cli", "config", "reqwest", "tokio", "tonic"],
+            &["upstream", "bridge", "app", "inbound", "cli", "config", "hyper_util", "tokio", "tonic"],
         ),
         (
             "upstream",
@@ -41,13 +41,13 @@ fn imports_run_one_way() {
         ),
         (
             "error",
-            &["contract", "transcode", "upstream", "bridge", "app", "inbound", "cli", "config", "reqwest"],
+            &["contract", "transcode", "upstream", "bridge", "app", "inbound", "cli", "config", "hyper_util"],
         ),
         (
             "inbound",
-            &["contract", "transcode", "upstream", "bridge", "app", "cli", "reqwest", "prost_reflect"],
+            &["contract", "transcode", "upstream", "bridge", "app", "cli", "hyper_util", "prost_reflect"],
         ),
-        ("bridge.rs", &["app", "inbound", "cli", "reqwest"]),
+        ("bridge.rs", &["app", "inbound", "cli", "hyper_util"]),
         ("config.rs", &["app", "bridge", "cli", "contract", "upstream", "inbound", "clap"]),
     ];
     for (room, banned) in rules {

@@ -326,12 +326,12 @@ async fn an_upstream_that_cannot_be_meant_is_refused_without_showing_a_password(
 }
 
 #[tokio::test]
-async fn a_base_path_that_is_resolved_to_another_is_refused() {
+async fn a_base_path_that_would_be_resolved_to_another_is_refused() {
     let words = ["serve", "--listen", "127.0.0.1:0", "--upstream", "http://shop/a/../b"];
     let ended = Program::run(&words, &[]).await;
     let expected = "error: 1 fault to mend:
-  --upstream or BRIDGE_UPSTREAM: its path \"/a/../b\" is read as \"/b\"
-      write the path that is meant, percent-encoded and without dot segments
+  --upstream or BRIDGE_UPSTREAM: http://shop/a/../b has a dot segment in its path, which servers resolve
+      write the URL that is meant, such as http://shop-api:3000/api, percent-encoded and without dot segments
 ";
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(78), expected));
 }

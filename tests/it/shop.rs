@@ -114,14 +114,11 @@ impl ProductService for ByHand {
 #[tokio::test]
 async fn a_service_written_by_hand_stands_beside_the_bridged_ones() {
     let api = Api::saying("{}").await;
-    let upstream = Upstream::new(&UpstreamConfig::new(api.url().parse().unwrap())).unwrap();
+    let config = UpstreamConfig::new(api.url().parse().unwrap());
+    let upstream = Upstream::new(&config).unwrap();
     let contract = Kitchen::open().contract.clone();
-    let bridge = grpc_rest_bridge::bridge::Bridge::new(
-        contract,
-        upstream,
-        InboundConfig::default(),
-        Default::default(),
-    );
+    let bridge =
+        grpc_rest_bridge::bridge::Bridge::new(contract, upstream, InboundConfig::default(), &config).unwrap();
     let router = Routes::new(ProductServiceServer::new(ByHand)).into_axum_router().fallback_service(bridge);
 
     let answer =

@@ -1,0 +1,291 @@
+//! Stops asking an API that does not answer, and asks again, one call at a time.
+//!
+//! There is one breaker for the host, which counts only whether it can be reached, and one for each endpoint, which counts
+//! whether it works: an endpoint that fails does not shut the others.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    Exchange, Terms,
+    stats::{Event, Stats},
+};
+use crate::{config::BreakerConfig, error::Error};
+
+/// The time that the failure rate is of, and how many parts it slides by.
+const WINDOW: Duration = Duration::from_secs(10);
+const PARTS: u32 = 10;
+/// Fewer calls than this in the window have no rate.
+const MIN_CALLS: u32 = 20;
+/// A breaker that trips again and again stays shut for up to this many times the first pause.
+const LONGEST: u32 = 8;
+
+/// Refuses calls while their endpoint, or the whole host, fails.
+#[derive(Debug)]
+pub(super) struct Breakers<S> {
+    inner: S,
+    config: BreakerConfig,
+    host: Arc<Breaker>,
+    endpoints: Mutex<Vec<Arc<Breaker>>>,
+    stats: Arc<Stats>,
+    host_shut: watch::Sender<bool>,
+}
+
+/// One breaker.
+pub(super) struct Breaker {
+    config: BreakerConfig,
+    state: Mutex<State>,
+}
+
+/// What a breaker does with calls.
+#[derive(Debug)]
+enum State {
+    /// It lets them through, and counts.
+    Admitting(Counts),
+    /// It refuses them until a time.
+    Shut { until: Instant, trips: u32 },
+    /// It lets one through at a time, to see how it fares.
+    Probing { busy: bool, trips: u32 },
+}
+
+/// What happened in the last seconds.
+#[derive(Debug)]
+struct Counts {
+    in_a_row: u32,
+    parts: VecDeque<Part>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    since: Instant,
+    calls: u32,
+    failures: u32,
+}
+
+/// A call that was let through. Dropping it without a word says nothing of the API.
+#[derive(Debug)]
+pub(super) struct Pass {
+    breaker: Arc<Breaker>,
+    is_probe: bool,
+}
+
+/// What an outcome says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Health {
+    Good,
+    Bad,
+    Unknown,
+}
+
+/// What a breaker did when it heard of an outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    Tripped,
+    Healed,
+    Stays,
+}
+
+// === impl Breakers ===
+
+impl<S> Breakers<S> {
+    pub(super) fn new(inner: S, config: &BreakerConfig, stats: Arc<Stats>) -> Self {
+        let host = Arc::new(Breaker::new(config));
+        let host_shut = watch::Sender::new(false);
+        Self { inner, config: config.clone(), host, endpoints: Mutex::default(), stats, host_shut }
+    }
+
+    /// Whether the host is shut off; it changes as soon as that does.
+    pub(super) fn host_shut(&self) -> watch::Receiver<bool> {
+        self.host_shut.subscribe()
+    }
+
+    fn endpoint(&self, endpoint: usize) -> Arc<Breaker> {
+        let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        while endpoints.len() <= endpoint {
+            endpoints.push(Arc::new(Breaker::new(&self.config)));
+        }
+        endpoints[endpoint].clone()
+    }
+
+    fn admit(&self, breaker: &Arc<Breaker>) -> Result<Pass, Error> {
+        breaker.clone().admit(Instant::now()).map_err(|retry_after| {
+            self.stats.count(Event::Shut);
+            Error::BreakerShut { retry_after }
+        })
+    }
+
+    fn heard(&self, turn: Turn, what: &str) -> Turn {
+        match turn {
+            Turn::Tripped => {
+                self.stats.count(Event::Tripped);
+                tracing::warn!(what, "the breaker is shut: the API fails");
+            }
+            Turn::Healed => tracing::info!(what, "the breaker admits calls again"),
+            Turn::Stays => {}
+        }
+        turn
+    }
+}
+
+impl<S: Exchange> Exchange for Breakers<S> {
+    async fn exchange(&self, request: Request<Bytes>, terms: &Terms) -> Result<Response<Bytes>, Error> {
+        if self.config.failures == 0 {
+            return self.inner.exchange(request, terms).await;
+        }
+        let host = self.admit(&self.host)?;
+        let endpoint = self.admit(&self.endpoint(terms.endpoint))?;
+        let outcome = self.inner.exchange(request, terms).await;
+        let now = Instant::now();
+        let (host_is, endpoint_is) = health(&outcome);
+        self.heard(endpoint.end(endpoint_is, now), "endpoint");
+        match self.heard(host.end(host_is, now), "host") {
+            Turn::Stays => {}
+            turn => drop(self.host_shut.send_replace(turn == Turn::Tripped)),
+        }
+        outcome
+    }
+}
+
+/// What an outcome says of the host, and of the endpoint.
+fn health(outcome: &Result<Response<Bytes>, Error>) -> (Health, Health) {
+    match outcome {
+        Ok(answer) if answer.status().is_server_error() => (Health::Good, Health::Bad),
+        Ok(_) => (Health::Good, Health::Good),
+        Err(Error::Unreachable { .. } | Error::ConnectionLost { .. }) => (Health::Bad, Health::Unknown),
+        Err(Error::UpstreamTimeout { .. } | Error::AnswerCutOff { .. }) => (Health::Unknown, Health::Bad),
+        // It answered, if not as it should.
+        Err(Error::AnswerTooLarge { .. } | Error::AnswerUndecodable { .. }) => (Health::Good, Health::Good),
+        // Nothing was sent.
+        Err(_) => (Health::Unknown, Health::Unknown),
+    }
+}
+
+// === impl Breaker ===
+
+impl Breaker {
+    pub(super) fn new(config: &BreakerConfig) -> Self {
+        Self { config: config.clone(), state: Mutex::new(State::Admitting(Counts::new())) }
+    }
+
+    /// Lets a call through, or says when it is worth trying again.
+    pub(super) fn admit(self: Arc<Self>, now: Instant) -> Result<Pass, Duration> {
+        let mut state = self.lock();
+        let is_probe = match &mut *state {
+            State::Admitting(_) => false,
+            State::Shut { until, .. } if now < *until => return Err(*until - now),
+            State::Shut { trips, .. } => {
+                *state = State::Probing { busy: true, trips: *trips };
+                true
+            }
+            State::Probing { busy: true, trips } => return Err(self.pause(*trips)),
+            State::Probing { busy, .. } => {
+                *busy = true;
+                true
+            }
+        };
+        drop(state);
+        Ok(Pass { breaker: self, is_probe })
+    }
+
+    fn learn(&self, health: Health, is_probe: bool, now: Instant) -> Turn {
+        let mut state = self.lock();
+        match (&mut *state, health) {
+            (State::Admitting(counts), Health::Good) => {
+                counts.add(false, now);
+                Turn::Stays
+            }
+            (State::Admitting(counts), Health::Bad) => {
+                counts.add(true, now);
+                if !counts.are_too_bad(&self.config) {
+                    return Turn::Stays;
+                }
+                *state = State::Shut { until: now + self.pause(0), trips: 0 };
+                Turn::Tripped
+            }
+            (State::Probing { .. }, Health::Good) if is_probe => {
+                *state = State::Admitting(Counts::new());
+                Turn::Healed
+            }
+            (State::Probing { trips, .. }, Health::Bad) if is_probe => {
+                let trips = *trips + 1;
+                *state = State::Shut { until: now + self.pause(trips), trips };
+                Turn::Stays
+            }
+            (State::Probing { busy, .. }, Health::Unknown) if is_probe => {
+                *busy = false;
+                Turn::Stays
+            }
+            // A call that began before the breaker shut.
+            _ => Turn::Stays,
+        }
+    }
+
+    fn pause(&self, trips: u32) -> Duration {
+        self.config.pause * 2_u32.saturating_pow(trips).min(LONGEST)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Breaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Breaker").field("state", &*self.lock()).finish_non_exhaustive()
+    }
+}
+
+// === impl Pass ===
+
+impl Pass {
+    /// Tells how the call ended.
+    pub(super) fn end(mut self, health: Health, now: Instant) -> Turn {
+        let is_probe = std::mem::take(&mut self.is_probe);
+        self.breaker.learn(health, is_probe, now)
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        if self.is_probe {
+            self.breaker.learn(Health::Unknown, true, Instant::now());
+        }
+    }
+}
+
+// === impl Counts ===
+
+impl Counts {
+    fn new() -> Self {
+        Self { in_a_row: 0, parts: VecDeque::new() }
+    }
+
+    fn add(&mut self, failed: bool, now: Instant) {
+        self.in_a_row = if failed { self.in_a_row + 1 } else { 0 };
+        while self.parts.front().is_some_and(|part| now - part.since >= WINDOW) {
+            self.parts.pop_front();
+        }
+        if self.parts.back().is_none_or(|part| now - part.since >= WINDOW / PARTS) {
+            self.parts.push_back(Part { since: now, calls: 0, failures: 0 });
+        }
+        if let Some(part) = self.parts.back_mut() {
+            part.calls += 1;
+            part.failures += u32::from(failed);
+        }
+    }
+
+    fn are_too_bad(&self, config: &BreakerConfig) -> bool {
+        let calls: u32 = self.parts.iter().map(|part| part.calls).sum();
+        let failures: u32 = self.parts.iter().map(|part| part.failures).sum();
+        let rate = f64::from(failures) / f64::from(calls.max(1));
+        self.in_a_row >= config.failures || (calls >= MIN_CALLS && rate >= config.failure_rate)
+    }
+}

@@ -1,0 +1,404 @@
+//! A private cache (RFC 9111), keyed by everything that is sent, credentials included.
+//!
+//! What may be stored, how long it is fresh and how it is revalidated is `http-cache-semantics`' to say. By default every
+//! stored answer is revalidated: an API that answers 304 saves the transfer, the parsing and the mapping, for the
+//! message that was made of an answer stays beside it.
+
+use std::{
+    any::Any,
+    fmt,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_cache_semantics::{AfterResponse, BeforeRequest, CacheOptions, CachePolicy};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter, sync::DefaultLifecycle};
+use tokio::{
+    sync::OnceCell,
+    time::{Instant, timeout},
+};
+
+use super::{
+    Exchange, Reply, Served, Terms,
+    coalesce::{Flights, Key},
+    stats::{Event, Stats},
+};
+use crate::{
+    config::{CacheConfig, Freshness},
+    deadline::Deadline,
+    error::{Error, Side},
+};
+
+/// What an entry takes besides key, headers and bodies.
+const ENTRY_BYTES: usize = 512;
+/// What a header takes besides its text, in the answer and in the policy.
+const HEADER_BYTES: usize = 128;
+/// What is made of an answer is kept if it is no larger than the answer, or than this.
+const MIN_KEPT_BYTES: usize = 256;
+/// For how many entries there is room at once; it grows.
+const FIRST_ENTRIES: usize = 256;
+/// In how many parts the store is locked; no entry is larger than a part.
+const PARTS: usize = 4;
+/// What is kept of the time of a call to serve a stale answer instead.
+const STALE_MARGIN: u32 = 20;
+/// How long a revalidation may take that nobody waits for.
+const BACKGROUND_TIME: Duration = Duration::from_secs(30);
+
+/// A private cache whose answers say by themselves how long they are fresh: heuristics would be a guess.
+const OPTIONS: CacheOptions = CacheOptions {
+    shared: false,
+    cache_heuristic: 0.0,
+    immutable_min_time_to_live: Duration::ZERO,
+    ignore_cargo_cult: false,
+};
+
+type Store = quick_cache::sync::Cache<Key, Arc<Entry>, Weight>;
+
+/// Serves what is stored, and sends what is not.
+#[derive(Debug)]
+pub(super) struct Cache<S> {
+    inner: Arc<Inner<S>>,
+}
+
+struct Inner<S> {
+    inner: S,
+    config: CacheConfig,
+    /// `None` if nothing is to be stored.
+    store: Option<Store>,
+    flights: Arc<Flights>,
+    /// Counts writes; what was asked for before the last one is not served unasked.
+    writes: AtomicU64,
+    stats: Arc<Stats>,
+}
+
+/// A stored answer.
+struct Entry {
+    response: Arc<Response<Bytes>>,
+    memo: Arc<Memo>,
+    policy: CachePolicy,
+    /// When it came, or was confirmed.
+    confirmed: Instant,
+    /// How long it is served unasked from then on.
+    fresh: Duration,
+    /// How many writes there had been when it was asked for.
+    writes: u64,
+    /// Whether somebody asks already whether it is still good, while it is served.
+    refreshing: AtomicBool,
+    size: usize,
+}
+
+/// An answer that several callers may have.
+#[derive(Debug, Clone)]
+pub(super) struct Fetched {
+    response: Arc<Response<Bytes>>,
+    memo: Arc<Memo>,
+    unmodified: bool,
+    stored: bool,
+}
+
+/// A place beside an answer for what is made of it, so that it is made once.
+#[derive(Debug, Default)]
+pub struct Memo {
+    kept: OnceCell<Box<dyn Any + Send + Sync>>,
+}
+
+/// What a stored answer takes.
+#[derive(Debug, Clone, Copy)]
+struct Weight;
+
+/// A request that may change what others have been answered; it counts when this is dropped.
+struct Write<'a, S>(&'a Inner<S>);
+
+// === impl Cache ===
+
+impl<S: Exchange> Cache<S> {
+    pub(super) fn new(inner: S, config: &CacheConfig, stats: Arc<Stats>) -> Self {
+        let store = (config.size > 0).then(|| store(config.size));
+        let (flights, writes) = (Arc::default(), AtomicU64::new(0));
+        Self { inner: Arc::new(Inner { inner, config: config.clone(), store, flights, writes, stats }) }
+    }
+
+    /// An answer from the store, or from the API.
+    pub(super) async fn reply(&self, request: Request<Bytes>, terms: &Terms) -> Result<Reply, Error> {
+        if request.method() == Method::GET {
+            self.get(request, terms).await
+        } else {
+            self.pass(request, terms).await
+        }
+    }
+
+    /// What is no GET goes through by itself.
+    async fn pass(&self, request: Request<Bytes>, terms: &Terms) -> Result<Reply, Error> {
+        let _write = (!request.method().is_safe()).then(|| Write(&*self.inner));
+        let response = Arc::new(self.inner.inner.exchange(request, terms).await?);
+        Ok(Reply { response, memo: Arc::default(), served: Served::Bypassed })
+    }
+
+    async fn get(&self, request: Request<Bytes>, terms: &Terms) -> Result<Reply, Error> {
+        let key = Key::of(&request);
+        let found = self.inner.store.as_ref().and_then(|store| store.get(&key));
+        let writes = self.inner.writes.load(Ordering::Acquire);
+        if let Some(entry) = found.as_ref().filter(|entry| entry.writes == writes) {
+            if entry.is_fresh(Duration::ZERO) {
+                self.inner.stats.count(Event::CacheHit);
+                return Ok(entry.reply(false));
+            }
+            if entry.is_fresh(self.inner.config.stale_while_revalidate) {
+                self.refresh(entry, key, request, terms);
+                self.inner.stats.count(Event::CacheStale);
+                return Ok(entry.reply(true));
+            }
+        }
+        let may_be_stale =
+            |entry: &Arc<Entry>| entry.writes == writes && entry.is_fresh(self.inner.config.stale_if_error);
+        match found.clone().filter(may_be_stale) {
+            Some(stale) => {
+                let time = terms.deadline.left();
+                let fetched =
+                    timeout(time - time / STALE_MARGIN, self.fetch(key, request, found, terms)).await;
+                match fetched {
+                    Ok(Ok(reply)) if !reply.response.status().is_server_error() => Ok(reply),
+                    Ok(Err(error)) if error.side() != Side::Upstream => Err(error),
+                    _ => {
+                        self.inner.stats.count(Event::CacheStale);
+                        Ok(stale.reply(true))
+                    }
+                }
+            }
+            None => self.fetch(key, request, found, terms).await,
+        }
+    }
+
+    /// Asks the API, together with those who ask the same.
+    async fn fetch(
+        &self,
+        key: Key,
+        request: Request<Bytes>,
+        found: Option<Arc<Entry>>,
+        terms: &Terms,
+    ) -> Result<Reply, Error> {
+        let (inner, revalidated) = (self.inner.clone(), found.is_some());
+        let own_key = key.clone();
+        let fetch = |terms| async move { inner.fetch(own_key, request, found, &terms).await };
+        let (fetched, collapsed) = self.inner.flights.join(&key, terms, fetch).await;
+        if collapsed {
+            self.inner.stats.count(Event::Collapsed);
+        }
+        let Fetched { response, memo, unmodified, stored } = fetched?;
+        let served = Served::Forwarded { revalidated, unmodified, stored, collapsed };
+        Ok(Reply { response, memo, served })
+    }
+
+    /// Asks whether a stale answer is still good, while it is served.
+    fn refresh(&self, entry: &Arc<Entry>, key: Key, request: Request<Bytes>, terms: &Terms) {
+        if entry.refreshing.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (cache, entry) = (Self { inner: self.inner.clone() }, entry.clone());
+        let mut terms = terms.detached();
+        terms.deadline = Deadline::after(BACKGROUND_TIME);
+        tokio::spawn(async move {
+            // What comes of it stands in the store, or is tried again.
+            let _ = cache.fetch(key, request, Some(entry.clone()), &terms).await;
+            entry.refreshing.store(false, Ordering::Relaxed);
+        });
+    }
+}
+
+// === impl Inner ===
+
+impl<S: Exchange> Inner<S> {
+    async fn fetch(
+        &self,
+        key: Key,
+        request: Request<Bytes>,
+        found: Option<Arc<Entry>>,
+        terms: &Terms,
+    ) -> Result<Fetched, Error> {
+        let writes = self.writes.load(Ordering::Acquire);
+        let Some(found) = found else {
+            let answer = self.inner.exchange(request.clone(), terms).await?;
+            return Ok(self.keep(key, &request, answer, writes, terms));
+        };
+        let conditional = conditional(&found.policy, &request);
+        let answer = self.inner.exchange(conditional, terms).await?;
+        if answer.status() != StatusCode::NOT_MODIFIED {
+            return Ok(self.keep(key, &request, answer, writes, terms));
+        }
+        match found.policy.after_response(&request, &answer, SystemTime::now()) {
+            AfterResponse::NotModified(policy, head) => {
+                self.stats.count(Event::CacheRevalidated);
+                let response = Arc::new(Response::from_parts(head, found.response.body().clone()));
+                let (memo, stored) = (found.memo.clone(), true);
+                self.store(key, response.clone(), memo.clone(), policy, writes, terms);
+                Ok(Fetched { response, memo, unmodified: true, stored })
+            }
+            // It confirms another answer than the one that is here.
+            AfterResponse::Modified(..) => {
+                let answer = self.inner.exchange(request.clone(), terms).await?;
+                Ok(self.keep(key, &request, answer, writes, terms))
+            }
+        }
+    }
+
+    /// Stores an answer if that is allowed and of use.
+    fn keep(
+        &self,
+        key: Key,
+        request: &Request<Bytes>,
+        answer: Response<Bytes>,
+        writes: u64,
+        terms: &Terms,
+    ) -> Fetched {
+        let (response, memo) = (Arc::new(answer), Arc::<Memo>::default());
+        let policy = CachePolicy::new_options(request, &*response, SystemTime::now(), OPTIONS);
+        let stored = policy.is_storable() && self.is_of_use(&response, &policy, terms);
+        if stored {
+            self.stats.count(Event::CacheStored);
+            self.store(key, response.clone(), memo.clone(), policy, writes, terms);
+        } else if let Some(store) = &self.store {
+            // What is there is no longer what the API says.
+            store.remove(&key);
+        }
+        Fetched { response, memo, unmodified: false, stored }
+    }
+
+    fn is_of_use(&self, response: &Response<Bytes>, policy: &CachePolicy, terms: &Terms) -> bool {
+        let has_validator =
+            [header::ETAG, header::LAST_MODIFIED].iter().any(|name| response.headers().contains_key(name));
+        let is_served_stale =
+            !self.config.stale_if_error.is_zero() || !self.config.stale_while_revalidate.is_zero();
+        let is_fresh = !self.freshness(response, policy, terms).is_zero();
+        self.store.is_some()
+            && (is_fresh || response.status().is_success() && (has_validator || is_served_stale))
+    }
+
+    /// How long an answer is served unasked.
+    fn freshness(&self, response: &Response<Bytes>, policy: &CachePolicy, terms: &Terms) -> Duration {
+        let by_api = match self.config.freshness {
+            Freshness::Revalidate => Duration::ZERO,
+            Freshness::Api => policy.time_to_live(SystemTime::now()),
+        };
+        terms.ttl.filter(|_| response.status().is_success()).unwrap_or(by_api)
+    }
+
+    fn store(
+        &self,
+        key: Key,
+        response: Arc<Response<Bytes>>,
+        memo: Arc<Memo>,
+        policy: CachePolicy,
+        writes: u64,
+        terms: &Terms,
+    ) {
+        let Some(store) = &self.store else { return };
+        let fresh = self.freshness(&response, &policy, terms);
+        let size = key.size() + size(&response);
+        let (confirmed, refreshing) = (Instant::now(), AtomicBool::new(false));
+        store.insert(
+            key,
+            Arc::new(Entry { response, memo, policy, confirmed, fresh, writes, refreshing, size }),
+        );
+    }
+}
+
+impl<S> fmt::Debug for Inner<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// Whether it may be served unasked, if it may be that much too old.
+    fn is_fresh(&self, too_old: Duration) -> bool {
+        self.confirmed.elapsed() < self.fresh + too_old
+    }
+
+    fn reply(&self, stale: bool) -> Reply {
+        Reply { response: self.response.clone(), memo: self.memo.clone(), served: Served::Hit { stale } }
+    }
+}
+
+// === impl Memo ===
+
+impl Memo {
+    /// What is kept, or else what `make` makes, which is then kept. `None` if what is kept is of another type.
+    ///
+    /// # Errors
+    /// That of `make`; nothing is kept then.
+    pub async fn get_or_try_make<T, E, F>(&self, make: impl FnOnce() -> F) -> Result<Option<&T>, E>
+    where
+        T: Any + Send + Sync,
+        F: Future<Output = Result<T, E>>,
+    {
+        let make = || async { Ok::<_, E>(Box::new(make().await?) as Box<dyn Any + Send + Sync>) };
+        Ok(self.kept.get_or_try_init(make).await?.downcast_ref())
+    }
+
+    /// Whether there is room for something of this size beside an answer of that size.
+    pub fn has_room(size: usize, answer: usize) -> bool {
+        size <= answer.max(MIN_KEPT_BYTES)
+    }
+}
+
+// === impl Weight ===
+
+impl Weighter<Key, Arc<Entry>> for Weight {
+    fn weight(&self, _: &Key, entry: &Arc<Entry>) -> u64 {
+        entry.size as u64
+    }
+}
+
+// === impl Write ===
+
+impl<S> Drop for Write<'_, S> {
+    fn drop(&mut self) {
+        self.0.writes.fetch_add(1, Ordering::Release);
+        self.0.flights.ground();
+    }
+}
+
+fn store(bytes: usize) -> Store {
+    let options = OptionsBuilder::new()
+        .shards(PARTS)
+        .estimated_items_capacity(FIRST_ENTRIES)
+        .weight_capacity(bytes as u64)
+        .build()
+        .expect("every option is given");
+    Store::with_options(options, Weight, DefaultHashBuilder::default(), DefaultLifecycle::default())
+}
+
+/// What a stored answer takes: twice the body, for there is room for what is made of it.
+fn size(response: &Response<Bytes>) -> usize {
+    let headers: usize = response
+        .headers()
+        .iter()
+        .map(|(name, value)| 2 * (name.as_str().len() + value.len()) + HEADER_BYTES)
+        .sum();
+    ENTRY_BYTES + headers + response.body().len() + response.body().len().max(MIN_KEPT_BYTES)
+}
+
+/// The request that asks whether what is stored is still good.
+fn conditional(policy: &CachePolicy, request: &Request<Bytes>) -> Request<Bytes> {
+    let mut asking = request.clone();
+    // For that is what it says if it would otherwise serve what is fresh.
+    asking.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    let BeforeRequest::Stale { request: head, .. } = policy.before_request(&asking, SystemTime::now()) else {
+        return request.clone();
+    };
+    let mut conditional = request.clone();
+    for name in [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE] {
+        if let Some(value) = head.headers.get(&name) {
+            conditional.headers_mut().insert(name, value.clone());
+        }
+    }
+    conditional
+}

@@ -1,0 +1,262 @@
+//! As many requests at once as the API can take, and a queue before it.
+//!
+//! A Puma of five threads takes whatever it is sent and lets it wait in a queue without end, where it cannot be taken back,
+//! and where connections are not served in turn. So what waits, waits here.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::{
+    Exchange, Terms,
+    finder::{Finder, Sample, Verdict},
+    queue::{Patience, Queue, TooLong},
+    stats::{Event, Stats},
+};
+use crate::{config::LimitConfig, error::Error};
+
+/// The shortest pause that a refused caller is asked for.
+const MIN_PAUSE: Duration = Duration::from_millis(50);
+/// The longest time that a place stays taken for a request that was given up.
+const MAX_LINGER: Duration = Duration::from_secs(5);
+
+/// Lets requests through as places come free.
+#[derive(Debug)]
+pub(super) struct Limit<S> {
+    inner: S,
+    gate: Arc<Gate>,
+}
+
+struct Gate {
+    config: LimitConfig,
+    state: Mutex<State>,
+    stats: Arc<Stats>,
+}
+
+struct State {
+    finder: Finder,
+    queue: Queue,
+}
+
+/// A place for one request. It is given back when this is dropped, at once or, if the request was given up after it
+/// had been sent, when the API will be done with it: a thread of Rails goes on although nobody waits.
+#[derive(Debug)]
+pub(super) struct Permit {
+    gate: Arc<Gate>,
+    endpoint: usize,
+    /// When the request was sent, and among how many.
+    sent: Option<(Instant, usize)>,
+    /// How it ended.
+    sample: Option<Sample>,
+}
+
+/// A call in the queue, which leaves it when this is dropped.
+struct Waiting<'a> {
+    gate: &'a Gate,
+    endpoint: usize,
+    ticket: u64,
+}
+
+// === impl Limit ===
+
+impl<S> Limit<S> {
+    pub(super) fn new(inner: S, config: &LimitConfig, stats: Arc<Stats>) -> Self {
+        let finder = Finder::new(config.concurrency, Instant::now());
+        let state = Mutex::new(State { finder, queue: Queue::new() });
+        let gate = Arc::new(Gate { config: config.clone(), state, stats });
+        gate.show(&gate.lock());
+        Self { inner, gate }
+    }
+}
+
+impl<S: Exchange> Exchange for Limit<S> {
+    async fn exchange(&self, request: Request<Bytes>, terms: &Terms) -> Result<Response<Bytes>, Error> {
+        let mut permit = self.gate.clone().enter(terms).await?;
+        permit.begin();
+        self.gate.stats.count(Event::Attempt);
+        let outcome = self.inner.exchange(request, terms).await;
+        permit.end(verdict(&outcome));
+        outcome
+    }
+}
+
+// === impl Gate ===
+
+impl Gate {
+    /// Waits for a place, for as long as the call can.
+    async fn enter(self: Arc<Self>, terms: &Terms) -> Result<Permit, Error> {
+        let (entered, endpoint) = (Instant::now(), terms.endpoint);
+        let (ticket, mut turn) = match self.ask(terms, entered)? {
+            Ok(permit) => return Ok(permit),
+            Err(waits) => waits,
+        };
+        let _waiting = Waiting { gate: &self, endpoint, ticket };
+        loop {
+            let until = entered + self.allowed_wait(terms, entered);
+            if until <= Instant::now() {
+                return Err(self.refuse(TooLong(MIN_PAUSE)));
+            }
+            tokio::select! {
+                // The gate keeps the other end for as long as the ticket is in the queue.
+                Ok(permit) = &mut turn => {
+                    // Its turn has come too late if the API needs longer than there is time.
+                    let typical = self.lock().queue.typical(endpoint);
+                    return if terms.has_time_for(typical) { Ok(permit) } else { Err(self.refuse(TooLong(MIN_PAUSE))) };
+                }
+                // By then another caller may have come to wait for the same answer, and longer.
+                () = sleep_until(until) => {}
+            }
+        }
+    }
+
+    /// A place, or a ticket and the turn it is for.
+    fn ask(
+        self: &Arc<Self>,
+        terms: &Terms,
+        now: Instant,
+    ) -> Result<Result<Permit, (u64, oneshot::Receiver<Permit>)>, Error> {
+        let endpoint = terms.endpoint;
+        let mut state = self.lock();
+        let limit = state.finder.limit();
+        let taken = state.queue.try_take(endpoint, limit, now);
+        let asked = if taken {
+            Ok(Ok(Permit { gate: self.clone(), endpoint, sent: None, sample: None }))
+        } else {
+            state.queue.wait(endpoint, limit, self.patience(terms, now), now).map(Err)
+        };
+        self.show(&state);
+        drop(state);
+        asked.map_err(|late| self.refuse(late))
+    }
+
+    fn patience(&self, terms: &Terms, entered: Instant) -> Patience {
+        let time = terms.deadline.at().saturating_duration_since(entered);
+        Patience { time, overload: self.config.queue_wait, length: self.config.queue }
+    }
+
+    fn allowed_wait(&self, terms: &Terms, entered: Instant) -> Duration {
+        self.lock().queue.allowed_wait(terms.endpoint, self.patience(terms, entered), Instant::now())
+    }
+
+    fn refuse(&self, TooLong(pause): TooLong) -> Error {
+        self.stats.count(Event::Refused);
+        // Spread, so that those who are refused together do not come back together.
+        let pause = pause.max(MIN_PAUSE).mul_f64(1.0 + fastrand::f64());
+        Error::ApiBusy { retry_after: pause }
+    }
+
+    /// Gives a place back, and the places that are free to those who wait.
+    fn give_back(self: &Arc<Self>, endpoint: usize, sample: Option<Sample>) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        if let Some(sample) = &sample {
+            state.finder.learn(sample, now);
+        }
+        let took = sample.filter(|sample| sample.verdict != Verdict::Neither).map(|sample| sample.took);
+        state.queue.give_back(endpoint, took, now);
+        let limit = state.finder.limit();
+        let mut unwanted = Vec::new();
+        while let Some((endpoint, turn)) = state.queue.next(limit) {
+            let permit = Permit { gate: self.clone(), endpoint, sent: None, sample: None };
+            // Who went away in this moment gives its place back again, which needs the lock.
+            unwanted.extend(turn.send(permit).err());
+        }
+        self.show(&state);
+        drop(state);
+        drop(unwanted);
+    }
+
+    fn show(&self, state: &State) {
+        self.stats.gauge(state.finder.limit(), state.queue.in_flight(), state.queue.waiting());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+// === impl Permit ===
+
+impl Permit {
+    fn begin(&mut self) {
+        let among = self.gate.lock().queue.in_flight();
+        self.sent = Some((Instant::now(), among));
+    }
+
+    fn end(mut self, verdict: Verdict) {
+        self.sample = self.sent.map(|(sent, among)| Sample {
+            endpoint: self.endpoint,
+            took: sent.elapsed(),
+            among,
+            verdict,
+        });
+    }
+
+    /// How long the API will still work on a request that was given up, as far as is known.
+    fn remaining_work(&self) -> Duration {
+        let typical = self.gate.lock().queue.typical(self.endpoint);
+        let elapsed = self.sent.map(|(sent, _)| sent.elapsed()).unwrap_or_default();
+        typical.saturating_sub(elapsed).min(MAX_LINGER)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let (gate, endpoint, sample) = (self.gate.clone(), self.endpoint, self.sample);
+        let given_up = self.sent.is_some() && sample.is_none();
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) if given_up && !self.remaining_work().is_zero() => {
+                let work = self.remaining_work();
+                runtime.spawn(async move {
+                    sleep(work).await;
+                    gate.give_back(endpoint, None);
+                });
+            }
+            _ => gate.give_back(endpoint, sample),
+        }
+    }
+}
+
+// === impl Waiting ===
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.gate.lock();
+        state.queue.leave(self.endpoint, self.ticket);
+        self.gate.show(&state);
+    }
+}
+
+/// What an outcome says of the load.
+fn verdict(outcome: &Result<Response<Bytes>, Error>) -> Verdict {
+    match outcome {
+        Ok(answer) => match answer.status() {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+                Verdict::TooMuch
+            }
+            // It may have failed before it did its work.
+            status if status.is_server_error() => Verdict::Neither,
+            _ => Verdict::Answered,
+        },
+        Err(Error::UpstreamTimeout { .. }) => Verdict::TooMuch,
+        Err(_) => Verdict::Neither,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! Who is sent next: the calls that wait for a place, and the places that are taken.
+//!
+//! First come, first served, and whoever would wait too long is refused at once. Serving the newest first, as some do
+//! in overload, lets those who came early wait for nothing; to know beforehand who cannot be served is better for both.
+//! How long is too long depends on the load, as in CoDel: a burst may wait for half of the time that it has, for it passes;
+//! in a queue that has stood for a while ([`STANDING`]) nobody waits longer than the configured time, because waiting there
+//! buys no throughput, only latency.
+//!
+//! An endpoint that is much slower than the others takes half of the places at most, so that it does not slow them.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::{sync::oneshot, time::Instant};
+
+use super::limit::Permit;
+
+/// A queue that has not been empty for this long is an overload, not a burst.
+const STANDING: Duration = Duration::from_secs(5);
+/// An endpoint is slow if it takes this many times longer than the fastest one
+const SLOW: f64 = 4.0;
+/// that was used within this time.
+const RECENT: Duration = Duration::from_secs(10);
+/// How much one answer changes what is known of how long they take.
+const WEIGHT: f64 = 0.1;
+
+/// The calls that wait and the places that are taken, by endpoint.
+#[derive(Debug)]
+pub(super) struct Queue {
+    endpoints: Vec<Endpoint>,
+    in_flight: usize,
+    waiting: usize,
+    next_ticket: u64,
+    /// Since when there has always been somebody waiting.
+    standing_since: Option<Instant>,
+    /// How long requests take, of all endpoints.
+    typical: Typical,
+}
+
+/// How long a call may wait, and how many may.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// How much time the call had when it came.
+    pub(super) time: Duration,
+    /// The longest wait in an overload.
+    pub(super) overload: Duration,
+    /// How many may wait.
+    pub(super) length: usize,
+}
+
+/// A call is not let in, because its turn would come so much too late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TooLong(pub(super) Duration);
+
+#[derive(Debug, Default)]
+struct Endpoint {
+    waiting: VecDeque<Waiter>,
+    in_flight: usize,
+    typical: Typical,
+    used: Option<Instant>,
+    is_slow: bool,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    ticket: u64,
+    turn: oneshot::Sender<Permit>,
+}
+
+/// A mean that forgets, in seconds.
+#[derive(Debug, Clone, Copy, Default)]
+struct Typical(Option<f64>);
+
+// === impl Queue ===
+
+impl Queue {
+    pub(super) fn new() -> Self {
+        Self {
+            endpoints: Vec::new(),
+            in_flight: 0,
+            waiting: 0,
+            next_ticket: 0,
+            standing_since: None,
+            typical: Typical::default(),
+        }
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// How long a request to this endpoint takes.
+    pub(super) fn typical(&self, endpoint: usize) -> Duration {
+        let typical = self.endpoints.get(endpoint).map(|endpoint| endpoint.typical).unwrap_or_default();
+        Duration::from_secs_f64(typical.0.unwrap_or_default())
+    }
+
+    /// Takes a place if there is one and nobody has waited for it longer.
+    pub(super) fn try_take(&mut self, endpoint: usize, limit: usize, now: Instant) -> bool {
+        if endpoint >= self.endpoints.len() {
+            self.endpoints.resize_with(endpoint + 1, Endpoint::default);
+        }
+        let lane = &mut self.endpoints[endpoint];
+        lane.used = Some(now);
+        let free = self.in_flight < limit && lane.waiting.is_empty() && lane.has_place(limit);
+        if free {
+            lane.in_flight += 1;
+            self.in_flight += 1;
+        }
+        free
+    }
+
+    /// Begins to wait; the ticket is for [`Queue::leave`]. Call it after [`Queue::try_take`] was in vain.
+    pub(super) fn wait(
+        &mut self,
+        endpoint: usize,
+        limit: usize,
+        patience: Patience,
+        now: Instant,
+    ) -> Result<(u64, oneshot::Receiver<Permit>), TooLong> {
+        let expected = self.expected_wait(endpoint, limit);
+        let allowed = self.allowed_wait(endpoint, patience, now);
+        if self.waiting >= patience.length {
+            return Err(TooLong(expected));
+        }
+        if expected > allowed {
+            return Err(TooLong(expected - allowed));
+        }
+        let (turn, its_turn) = oneshot::channel();
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.waiting += 1;
+        self.standing_since.get_or_insert(now);
+        self.endpoints[endpoint].waiting.push_back(Waiter { ticket, turn });
+        Ok((ticket, its_turn))
+    }
+
+    /// Stops waiting, if the turn has not come.
+    pub(super) fn leave(&mut self, endpoint: usize, ticket: u64) {
+        let waiting = &mut self.endpoints[endpoint].waiting;
+        if let Ok(index) = waiting.binary_search_by_key(&ticket, |waiter| waiter.ticket) {
+            waiting.remove(index);
+            self.one_less_waits();
+        }
+    }
+
+    /// How long the call may wait in all.
+    pub(super) fn allowed_wait(&self, endpoint: usize, patience: Patience, now: Instant) -> Duration {
+        let stands = self.standing_since.is_some_and(|since| now - since >= STANDING);
+        let longest = if stands { patience.overload } else { patience.overload.max(patience.time / 2) };
+        patience.time.saturating_sub(self.typical(endpoint)).min(longest)
+    }
+
+    /// Gives a place back; `took` is how long the request took, if that is known.
+    pub(super) fn give_back(&mut self, endpoint: usize, took: Option<Duration>, now: Instant) {
+        self.in_flight -= 1;
+        self.endpoints[endpoint].in_flight -= 1;
+        if let Some(took) = took {
+            self.typical.learn(took);
+            self.endpoints[endpoint].typical.learn(took);
+            self.endpoints[endpoint].is_slow = self.is_slow(endpoint, now);
+        }
+    }
+
+    /// Whose turn it is, if there is a place for it, which it has then.
+    pub(super) fn next(&mut self, limit: usize) -> Option<(usize, oneshot::Sender<Permit>)> {
+        if self.waiting == 0 || self.in_flight >= limit {
+            return None;
+        }
+        let lanes = self.endpoints.iter().enumerate().filter(|(_, lane)| lane.has_place(limit));
+        let first = lanes.filter_map(|(index, lane)| Some((lane.waiting.front()?.ticket, index)));
+        let (_, endpoint) = first.min()?;
+        let lane = &mut self.endpoints[endpoint];
+        let waiter = lane.waiting.pop_front()?;
+        lane.in_flight += 1;
+        self.in_flight += 1;
+        self.one_less_waits();
+        Some((endpoint, waiter.turn))
+    }
+
+    fn one_less_waits(&mut self) {
+        self.waiting -= 1;
+        if self.waiting == 0 {
+            self.standing_since = None;
+        }
+    }
+
+    /// By Little's law: as many as wait already, at the rate at which places come free.
+    fn expected_wait(&self, endpoint: usize, limit: usize) -> Duration {
+        let lane = &self.endpoints[endpoint];
+        let all = self.typical.for_turns(self.waiting + 1, limit);
+        let own = if lane.is_slow {
+            lane.typical.for_turns(lane.waiting.len() + 1, slow_share(limit))
+        } else {
+            0.0
+        };
+        Duration::try_from_secs_f64(all.max(own)).unwrap_or(Duration::MAX)
+    }
+
+    fn is_slow(&self, endpoint: usize, now: Instant) -> bool {
+        let others =
+            self.endpoints.iter().enumerate().filter(|(index, lane)| {
+                *index != endpoint && lane.used.is_some_and(|used| now - used <= RECENT)
+            });
+        let fastest = others.filter_map(|(_, lane)| lane.typical.0).min_by(f64::total_cmp);
+        let own = self.endpoints[endpoint].typical.0;
+        own.zip(fastest).is_some_and(|(own, fastest)| own > fastest * SLOW)
+    }
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    fn has_place(&self, limit: usize) -> bool {
+        !self.is_slow || self.in_flight < slow_share(limit)
+    }
+}
+
+// === impl Typical ===
+
+impl Typical {
+    fn learn(&mut self, took: Duration) {
+        let took = took.as_secs_f64();
+        self.0 = Some(self.0.map_or(took, |typical| typical + (took - typical) * WEIGHT));
+    }
+
+    /// The seconds until so many places have come free, of which there are `places`.
+    #[allow(clippy::cast_precision_loss)]
+    fn for_turns(self, turns: usize, places: usize) -> f64 {
+        self.0.unwrap_or_default() * turns as f64 / places.max(1) as f64
+    }
+}
+
+/// How many places slow endpoints take, each.
+fn slow_share(limit: usize) -> usize {
+    (limit / 2).max(1)
+}

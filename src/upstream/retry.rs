@@ -1,0 +1,117 @@
+//! Sends a request again where that cannot hurt.
+//!
+//! Only what may be repeated (a GET, or a method without side effects by its `idempotency_level`), only after failures in
+//! which the request was not processed or need not have been, only with time left, and for no more than a part of the calls.
+//! The pause is full jitter (Brooker, "Exponential Backoff And Jitter"), or what the API asks for.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use tokio::time::sleep;
+use tower::retry::budget::{Budget, TpsBudget};
+
+use super::{
+    Exchange, Terms,
+    client::OnReusedConnection,
+    stats::{Event, Stats},
+};
+use crate::{
+    config::RetryConfig,
+    error::{Error, retry_after},
+};
+
+/// The longest pause before the second attempt; it doubles with each.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The time over which the budget counts.
+const BUDGET_TIME: Duration = Duration::from_secs(10);
+/// Retries a second that are always allowed, so that a quiet bridge repeats its one call.
+const BUDGET_RESERVE: u32 = 1;
+
+/// Repeats requests.
+pub(super) struct Retry<S> {
+    inner: S,
+    attempts: u32,
+    budget: TpsBudget,
+    stats: Arc<Stats>,
+}
+
+// === impl Retry ===
+
+impl<S> Retry<S> {
+    pub(super) fn new(inner: S, config: &RetryConfig, stats: Arc<Stats>) -> Self {
+        let budget = TpsBudget::new(BUDGET_TIME, BUDGET_RESERVE, config.budget);
+        Self { inner, attempts: config.attempts, budget, stats }
+    }
+
+    /// Whether there is an attempt left, and budget for it.
+    fn may_repeat(&self, attempts: u32, terms: &Terms) -> bool {
+        if !terms.repeatable || terms.previous_attempts.saturating_add(attempts) >= self.attempts {
+            return false;
+        }
+        let allowed = self.budget.withdraw();
+        self.stats.count(if allowed { Event::Retry } else { Event::RetryOverBudget });
+        allowed
+    }
+}
+
+impl<S: Exchange> Exchange for Retry<S> {
+    async fn exchange(&self, request: Request<Bytes>, terms: &Terms) -> Result<Response<Bytes>, Error> {
+        self.budget.deposit();
+        if !terms.repeatable || self.attempts < 2 {
+            return self.inner.exchange(request, terms).await;
+        }
+        let mut attempts = 0;
+        loop {
+            let outcome = self.inner.exchange(request.clone(), terms).await;
+            attempts += 1;
+            let Some(asked) = pause_asked(&outcome) else { return outcome };
+            let pause =
+                asked.max((FIRST_PAUSE * 2_u32.saturating_pow(attempts - 1)).mul_f64(fastrand::f64()));
+            if !terms.has_time_for(pause) || !self.may_repeat(attempts, terms) {
+                return outcome;
+            }
+            sleep(pause).await;
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Retry<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retry")
+            .field("inner", &self.inner)
+            .field("attempts", &self.attempts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How long the API asks to wait before the request is sent again, if that can help.
+fn pause_asked(outcome: &Result<Response<Bytes>, Error>) -> Option<Duration> {
+    match outcome {
+        Ok(answer) => match answer.status() {
+            StatusCode::SERVICE_UNAVAILABLE => {
+                Some(retry_after(answer.headers(), SystemTime::now()).unwrap_or_default())
+            }
+            StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Some(Duration::ZERO),
+            StatusCode::INTERNAL_SERVER_ERROR if is_puma_stopping(answer) => Some(Duration::ZERO),
+            _ => None,
+        },
+        // Nothing was processed, or its answer did not come through; a slow answer would only be slower.
+        Err(Error::Unreachable { .. } | Error::ConnectionLost { .. } | Error::AnswerCutOff { .. }) => {
+            Some(Duration::ZERO)
+        }
+        Err(_) => None,
+    }
+}
+
+/// A Puma that is being stopped answers what comes on a connection it had kept with a 500 of its own, which no
+/// application has seen and which therefore lacks the headers of Rails.
+fn is_puma_stopping(answer: &Response<Bytes>) -> bool {
+    let is_reused = answer.extensions().get() == Some(&OnReusedConnection(true));
+    let by_rails = ["x-request-id", "x-runtime"].iter().any(|name| answer.headers().contains_key(*name));
+    is_reused && !by_rails && !answer.headers().contains_key(header::CONTENT_TYPE)
+}

@@ -1,0 +1,118 @@
+//! What goes with a request through the layers, and what comes back with its answer.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::Response;
+
+use super::Memo;
+use crate::deadline::Deadline;
+
+/// What the layers need to know of a request besides the request.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// Which endpoint of the API it is for, counted from 0. What is learned of one (how slow it is, whether it fails)
+    /// does not count for the others.
+    pub endpoint: usize,
+    /// When its caller gives up.
+    pub deadline: Deadline,
+    /// Whether sending it twice does no more than sending it once.
+    pub repeatable: bool,
+    /// How often its caller has tried before, as it says in `grpc-previous-rpc-attempts`.
+    pub previous_attempts: u32,
+    /// How long a good answer is served without asking again, whatever the API says of that.
+    pub ttl: Option<Duration>,
+    begun: Arc<AtomicBool>,
+}
+
+/// An answer of the API, which may be shared with other callers.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The answer.
+    pub response: Arc<Response<Bytes>>,
+    /// Where what is made of the answer can be kept beside it.
+    pub memo: Arc<Memo>,
+    /// How it was come by.
+    pub served: Served,
+}
+
+/// How an answer was come by, in the terms of RFC 9211.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Served {
+    /// Not by way of the cache.
+    Bypassed,
+    /// From the cache, without a request.
+    Hit {
+        /// It is older than it should be.
+        stale: bool,
+    },
+    /// By a request.
+    Forwarded {
+        /// The cache had an answer, and asked whether it is still good.
+        revalidated: bool,
+        /// The API said that it is (304).
+        unmodified: bool,
+        /// The answer was kept.
+        stored: bool,
+        /// Another caller's request was already on its way.
+        collapsed: bool,
+    },
+}
+
+// === impl Terms ===
+
+impl Terms {
+    /// The terms of a request that is sent once.
+    pub fn new(endpoint: usize, deadline: Deadline) -> Self {
+        Self { endpoint, deadline, repeatable: false, previous_attempts: 0, ttl: None, begun: Arc::default() }
+    }
+
+    /// The same for a request that may outlast its first caller.
+    pub(super) fn detached(&self) -> Self {
+        Self { deadline: self.deadline.detached(), begun: Arc::default(), ..self.clone() }
+    }
+
+    /// Notes that the answer has begun to come.
+    pub(super) fn answer_begins(&self) {
+        self.begun.store(true, Ordering::Release);
+    }
+
+    /// Whether the answer has begun to come, so that it cannot know of what happens from now on.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Acquire)
+    }
+
+    /// Whether there is more time left than this.
+    pub(super) fn has_time_for(&self, time: Duration) -> bool {
+        self.deadline.left() > time
+    }
+}
+
+// === impl Served ===
+
+/// The parameters of a `Cache-Status` header.
+impl fmt::Display for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bypassed => f.write_str("fwd=bypass"),
+            Self::Hit { stale: false } => f.write_str("hit"),
+            Self::Hit { stale: true } => f.write_str("hit; detail=stale"),
+            Self::Forwarded { revalidated, unmodified, stored, collapsed } => {
+                f.write_str(if *revalidated { "fwd=stale" } else { "fwd=uri-miss" })?;
+                for (is, parameter) in
+                    [(*unmodified, "; fwd-status=304"), (*stored, "; stored"), (*collapsed, "; collapsed")]
+                {
+                    f.write_str(if is { parameter } else { "" })?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
