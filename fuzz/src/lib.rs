@@ -113,7 +113,9 @@ pub fn message(descriptor: MessageDescriptor, bytes: &[u8]) -> DynamicMessage {
 /// Whether two messages say the same: NaN is NaN, maps have no order, and an `Any` is what it holds.
 pub fn same(a: &DynamicMessage, b: &DynamicMessage) -> bool {
     match (held(a), held(b)) {
-        (Some((url, a)), Some((other, b))) => url == other && same(&a, &b),
+        (Some((url, Some(a))), Some((other, Some(b)))) => url == other && same(&a, &b),
+        // The reference refuses a known field of another wire type, which is an unknown one to everyone else.
+        (Some((url, None)), Some((other, _))) => url == other,
         _ => {
             let (a, b) = (fields(a), fields(b));
             a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| a.0 == b.0 && same_value(&a.1, &b.1))
@@ -147,8 +149,8 @@ fn same_value(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// The type and the content of an `Any` whose type is known.
-fn held(any: &DynamicMessage) -> Option<(String, DynamicMessage)> {
+/// The type and the content of an `Any` whose type is known, if the reference can read that.
+fn held(any: &DynamicMessage) -> Option<(String, Option<DynamicMessage>)> {
     let descriptor = any.descriptor();
     if descriptor.full_name() != "google.protobuf.Any" {
         return None;
@@ -156,5 +158,5 @@ fn held(any: &DynamicMessage) -> Option<(String, DynamicMessage)> {
     let url = any.get_field_by_name("type_url")?.as_str()?.to_owned();
     let held = descriptor.parent_pool().get_message_by_name(url.rsplit_once('/')?.1)?;
     let content = any.get_field_by_name("value")?.as_bytes()?.clone();
-    Some((url, DynamicMessage::decode(held, content).ok()?))
+    Some((url, DynamicMessage::decode(held, content).ok()))
 }
