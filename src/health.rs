@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tonic_health::{
     ServingStatus,
     pb::{self, health_server::HealthServer},
@@ -47,12 +48,15 @@ impl Health {
     pub async fn follow(&self, upstream: &Upstream, config: &ProbeConfig) {
         let mut failed = 0_u32;
         let mut serving = None;
+        let mut shut = upstream.host_shut();
         loop {
             let found = probe(upstream, config).await;
+            // A probe that is answered opens it.
+            let is_shut = *shut.borrow_and_update();
             failed = if found.is_ok() { 0 } else { failed.saturating_add(1) };
             let now = match (&found, serving) {
                 (Ok(()), _) => true,
-                (Err(_), Some(true)) => failed < config.failures,
+                (Err(_), Some(true)) => !is_shut && failed < config.failures,
                 (Err(_), _) => false,
             };
             if serving != Some(now) {
@@ -60,7 +64,7 @@ impl Health {
                 self.set(now).await;
                 serving = Some(now);
             }
-            tokio::time::sleep(config.interval).await;
+            pause(config, &mut shut).await;
         }
     }
 
@@ -95,6 +99,14 @@ async fn probe(upstream: &Upstream, config: &ProbeConfig) -> Result<(), String> 
         }
         Ok(_) => Ok(()),
         Err(error) => Err(error.log_detail().unwrap_or_else(|| no_answer(config.timeout))),
+    }
+}
+
+/// Until the next probe, or until the breaker of the API shuts or admits calls again.
+async fn pause(config: &ProbeConfig, shut: &mut watch::Receiver<bool>) {
+    tokio::select! {
+        () = tokio::time::sleep(config.interval) => {}
+        Ok(()) = shut.changed() => {}
     }
 }
 

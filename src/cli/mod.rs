@@ -5,6 +5,7 @@ mod demo;
 mod descriptor;
 mod explain;
 mod logs;
+mod protection;
 mod reader;
 mod routes;
 mod serve;

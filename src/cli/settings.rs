@@ -12,7 +12,10 @@ use std::{
 use clap::ArgMatches;
 use http::{HeaderValue, uri::PathAndQuery};
 
-use super::reader::{Faults, Reader, TIME};
+use super::{
+    protection::ProtectionSettings,
+    reader::{Faults, Reader, TIME},
+};
 use crate::{
     config::{Config, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig},
     transcode::{Strictness, Tolerance},
@@ -26,6 +29,8 @@ const DEFAULT_PORT: u16 = 50051;
 pub(super) struct ServeSettings {
     #[command(flatten)]
     upstream: UpstreamSettings,
+    #[command(flatten)]
+    protection: ProtectionSettings,
     /// Address and port to listen on; port 0 takes a free one [default: 0.0.0.0:$PORT, else 0.0.0.0:50051]
     #[arg(long, env = "BRIDGE_LISTEN", value_name = "ADDR")]
     listen: Option<String>,
@@ -218,6 +223,7 @@ impl ServeSettings {
     pub(super) fn config(&self, matches: &ArgMatches) -> Result<Config, Faults> {
         let mut read = Reader { matches, faults: Faults::default() };
         let upstream = self.upstream.resolve(&mut read);
+        let upstream = self.protection.apply(&mut read, upstream);
         let config = (
             self.listen(&mut read),
             self.inbound(&mut read),

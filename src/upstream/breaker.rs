@@ -33,10 +33,16 @@ const LONGEST: u32 = 8;
 pub(super) struct Breakers<S> {
     inner: S,
     config: BreakerConfig,
-    host: Arc<Breaker>,
+    host: Arc<Host>,
     endpoints: Mutex<Vec<Arc<Breaker>>>,
     stats: Arc<Stats>,
-    host_shut: watch::Sender<bool>,
+}
+
+/// The breaker of the host, and who wants to know of it.
+#[derive(Debug)]
+pub(super) struct Host {
+    breaker: Arc<Breaker>,
+    shut: watch::Sender<bool>,
 }
 
 /// One breaker.
@@ -97,14 +103,12 @@ pub(super) enum Turn {
 
 impl<S> Breakers<S> {
     pub(super) fn new(inner: S, config: &BreakerConfig, stats: Arc<Stats>) -> Self {
-        let host = Arc::new(Breaker::new(config));
-        let host_shut = watch::Sender::new(false);
-        Self { inner, config: config.clone(), host, endpoints: Mutex::default(), stats, host_shut }
+        let host = Host { breaker: Arc::new(Breaker::new(config)), shut: watch::Sender::new(false) };
+        Self { inner, config: config.clone(), host: Arc::new(host), endpoints: Mutex::default(), stats }
     }
 
-    /// Whether the host is shut off; it changes as soon as that does.
-    pub(super) fn host_shut(&self) -> watch::Receiver<bool> {
-        self.host_shut.subscribe()
+    pub(super) fn host(&self) -> &Arc<Host> {
+        &self.host
     }
 
     fn endpoint(&self, endpoint: usize) -> Arc<Breaker> {
@@ -122,16 +126,11 @@ impl<S> Breakers<S> {
         })
     }
 
-    fn heard(&self, turn: Turn, what: &str) -> Turn {
-        match turn {
-            Turn::Tripped => {
-                self.stats.count(Event::Tripped);
-                tracing::warn!(what, "the breaker is shut: the API fails");
-            }
-            Turn::Healed => tracing::info!(what, "the breaker admits calls again"),
-            Turn::Stays => {}
+    fn heard(&self, turn: Turn, what: &str) {
+        if turn == Turn::Tripped {
+            self.stats.count(Event::Tripped);
         }
-        turn
+        turn.tell(what);
     }
 }
 
@@ -140,17 +139,50 @@ impl<S: Exchange> Exchange for Breakers<S> {
         if self.config.failures == 0 {
             return self.inner.exchange(request, terms).await;
         }
-        let host = self.admit(&self.host)?;
+        let host = self.admit(&self.host.breaker)?;
         let endpoint = self.admit(&self.endpoint(terms.endpoint))?;
         let outcome = self.inner.exchange(request, terms).await;
         let now = Instant::now();
         let (host_is, endpoint_is) = health(&outcome);
-        self.heard(endpoint.end(endpoint_is, now), "endpoint");
-        match self.heard(host.end(host_is, now), "host") {
-            Turn::Stays => {}
-            turn => drop(self.host_shut.send_replace(turn == Turn::Tripped)),
-        }
+        self.heard(endpoint.end(endpoint_is, now), "one endpoint");
+        let turn = host.end(host_is, now);
+        self.heard(turn, "all of it");
+        self.host.show(turn);
         outcome
+    }
+}
+
+// === impl Host ===
+
+impl Host {
+    /// Whether it is shut; it changes as soon as that does.
+    pub(super) fn shut(&self) -> watch::Receiver<bool> {
+        self.shut.subscribe()
+    }
+
+    /// Hears that the host has answered one who asked past the breaker, so that it need not wait for a call to find out.
+    pub(super) fn lives(&self) {
+        let turn = self.breaker.heal();
+        turn.tell("all of it");
+        self.show(turn);
+    }
+
+    fn show(&self, turn: Turn) {
+        if turn != Turn::Stays {
+            self.shut.send_replace(turn == Turn::Tripped);
+        }
+    }
+}
+
+// === impl Turn ===
+
+impl Turn {
+    fn tell(self, what: &str) {
+        match self {
+            Self::Tripped => tracing::warn!(what, "the API fails, and is not asked for a while"),
+            Self::Healed => tracing::info!(what, "the API answers, and is asked again"),
+            Self::Stays => {}
+        }
     }
 }
 
@@ -159,8 +191,10 @@ fn health(outcome: &Result<Response<Bytes>, Error>) -> (Health, Health) {
     match outcome {
         Ok(answer) if answer.status().is_server_error() => (Health::Good, Health::Bad),
         Ok(_) => (Health::Good, Health::Good),
-        Err(Error::Unreachable { .. } | Error::ConnectionLost { .. }) => (Health::Bad, Health::Unknown),
-        Err(Error::UpstreamTimeout { .. } | Error::AnswerCutOff { .. }) => (Health::Unknown, Health::Bad),
+        Err(Error::Unreachable { .. }) => (Health::Bad, Health::Unknown),
+        Err(Error::UpstreamTimeout { .. } | Error::ConnectionLost { .. } | Error::AnswerCutOff { .. }) => {
+            (Health::Unknown, Health::Bad)
+        }
         // It answered, if not as it should.
         Err(Error::AnswerTooLarge { .. } | Error::AnswerUndecodable { .. }) => (Health::Good, Health::Good),
         // Nothing was sent.
@@ -228,6 +262,16 @@ impl Breaker {
         }
     }
 
+    /// Admits calls again, whatever was before.
+    fn heal(&self) -> Turn {
+        let mut state = self.lock();
+        if matches!(*state, State::Admitting(_)) {
+            return Turn::Stays;
+        }
+        *state = State::Admitting(Counts::new());
+        Turn::Healed
+    }
+
     fn pause(&self, trips: u32) -> Duration {
         self.config.pause * 2_u32.saturating_pow(trips).min(LONGEST)
     }
@@ -286,6 +330,6 @@ impl Counts {
         let calls: u32 = self.parts.iter().map(|part| part.calls).sum();
         let failures: u32 = self.parts.iter().map(|part| part.failures).sum();
         let rate = f64::from(failures) / f64::from(calls.max(1));
-        self.in_a_row >= config.failures || (calls >= MIN_CALLS && rate >= config.failure_rate)
+        self.in_a_row >= config.failures || (calls >= MIN_CALLS && rate >= f64::from(config.failure_rate))
     }
 }

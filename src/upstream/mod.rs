@@ -25,7 +25,13 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use tokio::sync::watch;
 
-use self::{breaker::Breakers, cache::Cache, client::Client, limit::Limit, retry::Retry};
+use self::{
+    breaker::{Breakers, Host},
+    cache::Cache,
+    client::Client,
+    limit::Limit,
+    retry::Retry,
+};
 pub use self::{
     cache::Memo,
     stats::{Event, Snapshot, Stats},
@@ -49,7 +55,7 @@ pub struct Upstream {
     client: Client,
     stack: Arc<Stack>,
     stats: Arc<Stats>,
-    host_shut: watch::Receiver<bool>,
+    host: Arc<Host>,
 }
 
 type Stack = Cache<Retry<Breakers<Limit<Client>>>>;
@@ -68,13 +74,13 @@ impl Upstream {
         let limit = Limit::new(client.clone(), &config.limit, stats.clone());
         // Outside the limit: what a shut breaker refuses takes no place; inside the retries, so that it sees each attempt.
         let breakers = Breakers::new(limit, &config.breaker, stats.clone());
-        let host_shut = breakers.host_shut();
+        let host = breakers.host().clone();
         // Inside what is shared, so that a request is repeated once, and not once for each of its callers.
         let retry = Retry::new(breakers, &config.retry, stats.clone());
         // Outermost: a hit takes no place, no budget, and passes a shut breaker. What is no hit is asked for by one of
         // those who want the same, and revalidated by one.
         let stack = Arc::new(Cache::new(retry, &config.cache, stats.clone()));
-        Ok(Self { client, stack, stats, host_shut })
+        Ok(Self { client, stack, stats, host })
     }
 
     /// Sends one request, whose URI is path and query below the base URL. Dropping the future cancels it, unless others
@@ -86,17 +92,19 @@ impl Upstream {
         self.stack.reply(request, terms).await
     }
 
-    /// Asks for `path` past all layers and gives the status; the body is not read.
+    /// Asks for `path` past all layers and gives the status; the body is not read. Any answer opens the breaker of the host.
     ///
     /// # Errors
     /// No answer has come within `timeout`.
     pub async fn probe(&self, path: &str, timeout: Duration) -> Result<StatusCode, Error> {
-        self.client.probe(path, timeout).await
+        let status = self.client.probe(path, timeout).await?;
+        self.host.lives();
+        Ok(status)
     }
 
     /// Whether the breaker of the host is shut, so that no call can reach the API; it changes as soon as that does.
     pub fn host_shut(&self) -> watch::Receiver<bool> {
-        self.host_shut.clone()
+        self.host.shut()
     }
 
     /// What happened so far.

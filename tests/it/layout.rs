@@ -94,7 +94,7 @@ fn the_crate_s_first_page_names_every_module() {
 
 #[test]
 fn the_readme_names_every_setting_with_its_default() {
-    let files = ["settings", "source", "logs", "descriptor", "explain", "check"];
+    let files = ["settings", "protection", "source", "logs", "descriptor", "explain", "check"];
     let settings = files.map(|file| fs::read_to_string(format!("src/cli/{file}.rs")).unwrap()).concat();
     let settings: String = settings.split_whitespace().collect::<Vec<_>>().join(" ");
     let table = fs::read_to_string("docs/configuration.md").unwrap();
