@@ -1,6 +1,6 @@
 //! The server: bind, the inbound stack as one list, serve, drain.
 
-use std::{future::Future, io, net::SocketAddr, time::Duration};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use http::Request;
@@ -28,7 +28,7 @@ use crate::{
     fault::Fault,
     health::{HEALTH_SERVICE, Health},
     inbound::{AccessLogLayer, CatchPanicLayer, ContentTypeLayer, DeadlineLayer},
-    upstream::Upstream,
+    upstream::{Stats, Upstream},
 };
 
 /// How long an HTTP/1.1 connection may take to send its request, which is then refused.
@@ -103,6 +103,11 @@ impl App {
     /// The address that is listened on, with the real port.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What happens on the way to the API, counted.
+    pub fn stats(&self) -> Arc<Stats> {
+        self.upstream.stats().clone()
     }
 
     /// Serves until `stop` is done, then drains: NOT_SERVING, the drain delay, GOAWAY, and running calls

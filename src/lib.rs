@@ -20,7 +20,7 @@
 //! `http::Response<Bytes>`.
 //!
 //! Around it: [`codec`] hands messages to the gRPC library as bytes, `cli` reads the command line into the typed [`config`], a [`fault`] is what keeps the program
-//! from starting, [`telemetry`] writes the logs, [`drift`] holds a real API against its contract, and `google` holds the generated types of HTTP rules.
+//! from starting, [`telemetry`] writes the logs, [`metrics`] gives what is counted its names and [`admin`] shows them to operators, [`drift`] holds a real API against its contract, and `google` holds the generated types of HTTP rules.
 //!
 //! # Use as a library
 //!
@@ -42,6 +42,7 @@
 //! # }
 //! ```
 
+pub mod admin;
 pub mod app;
 pub mod bridge;
 pub mod call;
@@ -57,6 +58,7 @@ pub mod fault;
 mod google;
 pub mod health;
 pub mod inbound;
+pub mod metrics;
 pub mod shop;
 pub mod telemetry;
 pub mod transcode;

@@ -34,15 +34,34 @@ pub(super) struct Breakers<S> {
     inner: S,
     config: BreakerConfig,
     host: Arc<Host>,
-    endpoints: Mutex<Vec<Arc<Breaker>>>,
     stats: Arc<Stats>,
 }
 
-/// The breaker of the host, and who wants to know of it.
+/// The breakers of the host and of its endpoints, for who wants to know of them.
 #[derive(Debug)]
 pub(super) struct Host {
     breaker: Arc<Breaker>,
     shut: watch::Sender<bool>,
+    endpoints: Mutex<Vec<Arc<Breaker>>>,
+}
+
+/// What the breakers do at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BreakerStates {
+    /// That of the host.
+    pub host: BreakerState,
+    endpoints: Vec<BreakerState>,
+}
+
+/// What a breaker does with calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakerState {
+    /// It lets them through.
+    Admitting,
+    /// It refuses them.
+    Shut,
+    /// It lets one through at a time.
+    Probing,
 }
 
 /// One breaker.
@@ -103,20 +122,13 @@ pub(super) enum Turn {
 
 impl<S> Breakers<S> {
     pub(super) fn new(inner: S, config: &BreakerConfig, stats: Arc<Stats>) -> Self {
-        let host = Host { breaker: Arc::new(Breaker::new(config)), shut: watch::Sender::new(false) };
-        Self { inner, config: config.clone(), host: Arc::new(host), endpoints: Mutex::default(), stats }
+        let breaker = Arc::new(Breaker::new(config));
+        let host = Arc::new(Host { breaker, shut: watch::Sender::new(false), endpoints: Mutex::default() });
+        Self { inner, config: config.clone(), host, stats }
     }
 
     pub(super) fn host(&self) -> &Arc<Host> {
         &self.host
-    }
-
-    fn endpoint(&self, endpoint: usize) -> Arc<Breaker> {
-        let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
-        while endpoints.len() <= endpoint {
-            endpoints.push(Arc::new(Breaker::new(&self.config)));
-        }
-        endpoints[endpoint].clone()
     }
 
     fn admit(&self, breaker: &Arc<Breaker>) -> Result<Pass, Error> {
@@ -140,7 +152,7 @@ impl<S: Exchange> Exchange for Breakers<S> {
             return self.inner.exchange(request, terms).await;
         }
         let host = self.admit(&self.host.breaker)?;
-        let endpoint = self.admit(&self.endpoint(terms.endpoint))?;
+        let endpoint = self.admit(&self.host.endpoint(terms.endpoint))?;
         let outcome = self.inner.exchange(request, terms).await;
         let now = Instant::now();
         let (host_is, endpoint_is) = health(&outcome);
@@ -167,9 +179,49 @@ impl Host {
         self.show(turn);
     }
 
+    /// What the breakers do now.
+    pub(super) fn states(&self) -> BreakerStates {
+        let endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        let endpoints = endpoints.iter().map(|breaker| breaker.state()).collect();
+        BreakerStates { host: self.breaker.state(), endpoints }
+    }
+
+    fn endpoint(&self, endpoint: usize) -> Arc<Breaker> {
+        let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        while endpoints.len() <= endpoint {
+            endpoints.push(Arc::new(Breaker::new(&self.breaker.config)));
+        }
+        endpoints[endpoint].clone()
+    }
+
     fn show(&self, turn: Turn) {
         if turn != Turn::Stays {
             self.shut.send_replace(turn == Turn::Tripped);
+        }
+    }
+}
+
+// === impl BreakerStates ===
+
+impl BreakerStates {
+    /// That of an endpoint, which admits as long as it was never asked.
+    pub fn endpoint(&self, endpoint: usize) -> BreakerState {
+        self.endpoints.get(endpoint).copied().unwrap_or(BreakerState::Admitting)
+    }
+}
+
+// === impl BreakerState ===
+
+impl BreakerState {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Admitting, Self::Shut, Self::Probing];
+
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Admitting => "admitting",
+            Self::Shut => "shut",
+            Self::Probing => "probing",
         }
     }
 }
@@ -270,6 +322,14 @@ impl Breaker {
         }
         *state = State::Admitting(Counts::new());
         Turn::Healed
+    }
+
+    fn state(&self) -> BreakerState {
+        match *self.lock() {
+            State::Admitting(_) => BreakerState::Admitting,
+            State::Shut { .. } => BreakerState::Shut,
+            State::Probing { .. } => BreakerState::Probing,
+        }
     }
 
     fn pause(&self, trips: u32) -> Duration {

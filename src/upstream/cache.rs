@@ -120,7 +120,7 @@ struct Write<'a, S>(&'a Inner<S>);
 impl<S: Exchange> Cache<S> {
     pub(super) fn new(inner: S, config: &CacheConfig, stats: Arc<Stats>) -> Self {
         let store = (config.size > 0).then(|| store(config.size));
-        let (flights, writes) = (Arc::default(), AtomicU64::new(0));
+        let (flights, writes) = (Arc::new(Flights::new(stats.clone())), AtomicU64::new(0));
         Self { inner: Arc::new(Inner { inner, config: config.clone(), store, flights, writes, stats }) }
     }
 
@@ -187,9 +187,6 @@ impl<S: Exchange> Cache<S> {
         let own_key = key.clone();
         let fetch = |terms| async move { inner.fetch(own_key, request, found, &terms).await };
         let (fetched, collapsed) = self.inner.flights.join(&key, terms, fetch).await;
-        if collapsed {
-            self.inner.stats.count(Event::Collapsed);
-        }
         let Fetched { response, memo, unmodified, stored } = fetched?;
         let served = Served::Forwarded { revalidated, unmodified, stored, collapsed };
         Ok(Reply { response, memo, served })

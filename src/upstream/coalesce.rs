@@ -21,7 +21,11 @@ use futures_util::{
 };
 use http::{Request, header::HeaderName};
 
-use super::{Terms, cache::Fetched};
+use super::{
+    Terms,
+    cache::Fetched,
+    stats::{Event, Stats},
+};
 use crate::error::Error;
 
 /// What names one call and does not change its answer.
@@ -38,10 +42,11 @@ type Fetching = Pin<Box<dyn Future<Output = Result<Fetched, Error>> + Send>>;
 pub(super) struct Key(Arc<[u8]>);
 
 /// The requests that are on their way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Flights {
     flying: Mutex<HashMap<Key, Flight>>,
     next_id: AtomicU64,
+    stats: Arc<Stats>,
 }
 
 /// A request on its way. It lives as long as one caller waits for it.
@@ -94,6 +99,10 @@ impl Key {
 // === impl Flights ===
 
 impl Flights {
+    pub(super) fn new(stats: Arc<Stats>) -> Self {
+        Self { flying: Mutex::default(), next_id: AtomicU64::new(0), stats }
+    }
+
     /// The answer to an equal request that is on its way, or else to the one that `fetch` makes; and whether it is shared.
     pub(super) async fn join<F>(
         self: &Arc<Self>,
@@ -105,6 +114,7 @@ impl Flights {
         F: Future<Output = Result<Fetched, Error>> + Send + 'static,
     {
         if let Some(answer) = self.boarding(key, terms) {
+            self.stats.count(Event::Collapsed);
             return (answer.await, true);
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);

@@ -77,7 +77,11 @@ struct InTurn {
 
 impl Connector {
     pub(super) fn new(config: &UpstreamConfig) -> Result<Self, Fault> {
-        let mut tcp = HttpConnector::new_with_resolver(InTurn::new());
+        Self::with(config, InTurn::new())
+    }
+
+    fn with(config: &UpstreamConfig, name: InTurn) -> Result<Self, Fault> {
+        let mut tcp = HttpConnector::new_with_resolver(name);
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(TCP_KEEPALIVE));
@@ -235,6 +239,7 @@ fn tls(config: &UpstreamConfig) -> Result<ClientConfig, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::net::TcpListener;
 
     fn addresses(ports: &[u16]) -> Vec<SocketAddr> {
         ports.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port))).collect()
@@ -257,6 +262,29 @@ mod tests {
         assert_eq!(name.take_turn(gone()).unwrap_err().to_string(), "no such name");
         name.take_turn(Ok(addresses(&[1, 2]))).unwrap();
         assert_eq!(name.take_turn(gone()).unwrap(), addresses(&[2, 1]));
+    }
+
+    /// Two pods behind a name, which by now nobody can resolve any more.
+    #[tokio::test]
+    async fn every_address_behind_a_name_is_used_and_outlives_the_name() {
+        let first = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = first.local_addr().unwrap().port();
+        let second = TcpListener::bind(("127.0.0.2", port)).await.unwrap();
+        let name = InTurn::new();
+        *name.last.lock().unwrap() =
+            ["127.0.0.1:0", "127.0.0.2:0"].map(|address| address.parse().unwrap()).to_vec();
+        // No label of a name may be so long.
+        let url: Uri = format!("http://{}:{port}", "a".repeat(64)).parse().unwrap();
+        let mut connector = Connector::with(&UpstreamConfig::new(url.clone()), name).unwrap();
+        let mut connections = Vec::new();
+        for _ in 0..4 {
+            connections.push(connector.call(url.clone()).await.unwrap());
+        }
+        for pod in [first, second] {
+            for _ in 0..2 {
+                pod.accept().await.unwrap();
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]

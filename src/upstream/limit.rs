@@ -53,8 +53,10 @@ struct State {
 pub(super) struct Permit {
     gate: Arc<Gate>,
     endpoint: usize,
-    /// When the request was sent, and among how many.
-    sent: Option<(Instant, usize)>,
+    /// How many were in flight when it was given, this one included.
+    among: usize,
+    /// When the request was sent.
+    sent: Option<Instant>,
     /// How it ended.
     sample: Option<Sample>,
 }
@@ -81,7 +83,7 @@ impl<S> Limit<S> {
 impl<S: Exchange> Exchange for Limit<S> {
     async fn exchange(&self, request: Request<Bytes>, terms: &Terms) -> Result<Response<Bytes>, Error> {
         let mut permit = self.gate.clone().enter(terms).await?;
-        permit.begin();
+        permit.sent = Some(Instant::now());
         self.gate.stats.count(Event::Attempt);
         let outcome = self.inner.exchange(request, terms).await;
         permit.end(verdict(&outcome));
@@ -129,7 +131,7 @@ impl Gate {
         let limit = state.finder.limit();
         let taken = state.queue.try_take(endpoint, limit, now);
         let asked = if taken {
-            Ok(Ok(Permit { gate: self.clone(), endpoint, sent: None, sample: None }))
+            Ok(Ok(self.permit(endpoint, &state)))
         } else {
             state.queue.wait(endpoint, limit, self.patience(terms, now), now).map(Err)
         };
@@ -166,13 +168,17 @@ impl Gate {
         let limit = state.finder.limit();
         let mut unwanted = Vec::new();
         while let Some((endpoint, turn)) = state.queue.next(limit) {
-            let permit = Permit { gate: self.clone(), endpoint, sent: None, sample: None };
+            let permit = self.permit(endpoint, &state);
             // Who went away in this moment gives its place back again, which needs the lock.
             unwanted.extend(turn.send(permit).err());
         }
         self.show(&state);
         drop(state);
         drop(unwanted);
+    }
+
+    fn permit(self: &Arc<Self>, endpoint: usize, state: &State) -> Permit {
+        Permit { gate: self.clone(), endpoint, among: state.queue.in_flight(), sent: None, sample: None }
     }
 
     fn show(&self, state: &State) {
@@ -193,35 +199,25 @@ impl fmt::Debug for Gate {
 // === impl Permit ===
 
 impl Permit {
-    fn begin(&mut self) {
-        let among = self.gate.lock().queue.in_flight();
-        self.sent = Some((Instant::now(), among));
-    }
-
     fn end(mut self, verdict: Verdict) {
-        self.sample = self.sent.map(|(sent, among)| Sample {
-            endpoint: self.endpoint,
-            took: sent.elapsed(),
-            among,
-            verdict,
-        });
+        let (endpoint, among) = (self.endpoint, self.among);
+        self.sample = self.sent.map(|sent| Sample { endpoint, took: sent.elapsed(), among, verdict });
     }
 
     /// How long the API will still work on a request that was given up, as far as is known.
     fn remaining_work(&self) -> Duration {
+        let Some(sent) = self.sent.filter(|_| self.sample.is_none()) else { return Duration::ZERO };
         let typical = self.gate.lock().queue.typical(self.endpoint);
-        let elapsed = self.sent.map(|(sent, _)| sent.elapsed()).unwrap_or_default();
-        typical.saturating_sub(elapsed).min(MAX_LINGER)
+        typical.saturating_sub(sent.elapsed()).min(MAX_LINGER)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let (gate, endpoint, sample) = (self.gate.clone(), self.endpoint, self.sample);
-        let given_up = self.sent.is_some() && sample.is_none();
+        let work = self.remaining_work();
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) if given_up && !self.remaining_work().is_zero() => {
-                let work = self.remaining_work();
+            Ok(runtime) if !work.is_zero() => {
                 runtime.spawn(async move {
                     sleep(work).await;
                     gate.give_back(endpoint, None);

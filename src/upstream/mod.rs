@@ -25,17 +25,18 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use tokio::sync::watch;
 
+pub use self::{
+    breaker::{BreakerState, BreakerStates},
+    cache::Memo,
+    stats::{Event, Snapshot, Stats},
+    terms::{Reply, Served, Terms},
+};
 use self::{
     breaker::{Breakers, Host},
     cache::Cache,
     client::Client,
     limit::Limit,
     retry::Retry,
-};
-pub use self::{
-    cache::Memo,
-    stats::{Event, Snapshot, Stats},
-    terms::{Reply, Served, Terms},
 };
 use crate::{config::UpstreamConfig, error::Error, fault::Fault};
 
@@ -105,6 +106,11 @@ impl Upstream {
     /// Whether the breaker of the host is shut, so that no call can reach the API; it changes as soon as that does.
     pub fn host_shut(&self) -> watch::Receiver<bool> {
         self.host.shut()
+    }
+
+    /// What the breakers do now.
+    pub fn breakers(&self) -> BreakerStates {
+        self.host.states()
     }
 
     /// What happened so far.

@@ -20,6 +20,8 @@ const STANDING: Duration = Duration::from_secs(5);
 const SLOW: f64 = 4.0;
 /// that was used within this time.
 const RECENT: Duration = Duration::from_secs(10);
+/// Which part of its time a call keeps for hearing that it was refused.
+const MARGIN: u32 = 20;
 /// How much one answer changes what is known of how long they take.
 const WEIGHT: f64 = 0.1;
 
@@ -151,7 +153,9 @@ impl Queue {
     pub(super) fn allowed_wait(&self, endpoint: usize, patience: Patience, now: Instant) -> Duration {
         let stands = self.standing_since.is_some_and(|since| now - since >= STANDING);
         let longest = if stands { patience.overload } else { patience.overload.max(patience.time / 2) };
-        patience.time.saturating_sub(self.typical(endpoint)).min(longest)
+        // Who is refused hears of it before its time is up.
+        let time = patience.time - patience.time / MARGIN;
+        time.saturating_sub(self.typical(endpoint)).min(longest)
     }
 
     /// Gives a place back; `took` is how long the request took, if that is known.

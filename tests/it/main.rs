@@ -31,6 +31,8 @@ mod layout;
 mod mapping;
 /// The program: its command line, its logs, how it starts and stops.
 mod process;
+/// What protects the API, and what its callers notice of that.
+mod protection;
 /// A public API of many methods, every one of them called.
 mod pubsub;
 /// The shop through its typed stubs.

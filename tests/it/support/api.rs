@@ -11,6 +11,7 @@ use axum::{body::Body, extract::Request, response::Response};
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use http_body_util::BodyExt;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
@@ -56,6 +57,17 @@ impl Api {
     where
         F: Future<Output = Response> + Send + 'static,
     {
+        Self::at(SocketAddr::from(([127, 0, 0, 1], 0)), answer).await
+    }
+
+    /// The same on a port that is known beforehand.
+    pub(crate) async fn at<F>(
+        address: SocketAddr,
+        answer: impl Fn(Seen) -> F + Clone + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Response> + Send + 'static,
+    {
         let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
         let notes = seen.clone();
         let handler = move |request: Request| {
@@ -66,7 +78,7 @@ impl Api {
                 answer(request).await
             }
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = axum::Router::new().fallback(handler);
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -120,6 +132,14 @@ impl RawApi {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        Self::hearing(move |stream, _| act(stream)).await
+    }
+
+    /// The same, with the first head that has come.
+    pub(crate) async fn hearing<F>(act: impl Fn(TcpStream, String) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async move {
@@ -128,8 +148,8 @@ impl RawApi {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let act = act.clone();
                 tokio::spawn(async move {
-                    if read_head(&mut stream).await {
-                        act(stream).await;
+                    if let Some(head) = read_head(&mut stream).await {
+                        act(stream, head).await;
                     }
                 });
             }
@@ -178,7 +198,7 @@ pub(crate) async fn tls_api(body: &'static str) -> (SocketAddr, String) {
             let (stream, _) = listener.accept().await.unwrap();
             // A client that does not trust the certificate hangs up.
             let Ok(mut stream) = acceptor.accept(stream).await else { continue };
-            if read_head(&mut stream).await {
+            if read_head(&mut stream).await.is_some() {
                 let head =
                     format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
                 stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
@@ -189,15 +209,32 @@ pub(crate) async fn tls_api(body: &'static str) -> (SocketAddr, String) {
     (address, certified.cert.pem())
 }
 
-/// Whether a whole request head has come.
-async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> bool {
+/// An HTTP/2 server without TLS that answers every request with this JSON.
+pub(crate) async fn http2_api(body: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let answer = hyper::service::service_fn(move |_| async move {
+                Ok::<_, std::convert::Infallible>(Response::new(http_body_util::Full::new(Bytes::from(body))))
+            });
+            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(server.serve_connection(TokioIo::new(stream), answer));
+        }
+    });
+    address
+}
+
+/// A whole request head, if it comes.
+pub(crate) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read(&mut byte).await {
             Ok(1) => head.push(byte[0]),
-            _ => return false,
+            _ => return None,
         }
     }
-    true
+    Some(String::from_utf8(head).unwrap())
 }

@@ -1,6 +1,6 @@
 //! A bridge in this process, on a free port.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use grpc_rest_bridge::{
@@ -9,6 +9,7 @@ use grpc_rest_bridge::{
     config::{Config, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig},
     contract::Contract,
     shop::v1::product_service_client::ProductServiceClient,
+    upstream::Stats,
 };
 use http::response::Parts;
 use http_body_util::{BodyExt, Full};
@@ -25,6 +26,7 @@ const GET_PRODUCT: &str = "/shop.v1.ProductService/GetProduct";
 /// A running bridge.
 pub(crate) struct Bridge {
     pub(crate) address: SocketAddr,
+    pub(crate) stats: Arc<Stats>,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<Stopped>,
 }
@@ -150,7 +152,7 @@ impl Builder {
 
     pub(crate) async fn start(self) -> Bridge {
         let app = App::bind(self.config, self.contract).await.unwrap();
-        let address = app.local_addr();
+        let (address, stats) = (app.local_addr(), app.stats());
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(app.serve(async {
             // A bridge that is dropped without a word is stopped by its handle.
@@ -158,7 +160,7 @@ impl Builder {
                 std::future::pending::<()>().await;
             }
         }));
-        Bridge { address, stop: Some(stop), served }
+        Bridge { address, stats, stop: Some(stop), served }
     }
 }
 

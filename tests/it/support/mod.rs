@@ -6,7 +6,7 @@ mod kitchen;
 mod program;
 
 pub(crate) use self::{
-    api::{Api, RawApi, Seen, json, tls_api},
+    api::{Api, RawApi, Seen, http2_api, json, read_head, tls_api},
     bridge::{Bridge, details, reason},
     kitchen::Kitchen,
     program::{Ended, Program},

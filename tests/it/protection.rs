@@ -1,0 +1,444 @@
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{body::Body, response::Response};
+use grpc_rest_bridge::{
+    config::{Freshness, HttpVersion},
+    shop::v1::GetProductRequest,
+    upstream::Event,
+};
+use http::HeaderMap;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    sync::{Notify, Semaphore},
+    task::JoinSet,
+};
+use tonic::{Code, Request, Status};
+
+use crate::support::{Api, Bridge, Kitchen, RawApi, details, http2_api, json, read_head, reason};
+
+const PRODUCT: &str = r#"{"product":{"title":"Tea"}}"#;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// An answer that says what version of the resource it is, as Rails does.
+fn tagged(body: &str, tag: &str, asked: &HeaderMap) -> Response {
+    let same = asked.get("if-none-match").is_some_and(|asked| asked == tag);
+    let mut response = if same { json(304, Body::empty()) } else { json(200, body.to_owned()) };
+    let headers = response.headers_mut();
+    headers.insert("etag", tag.parse().unwrap());
+    headers.insert("cache-control", "max-age=0, private, must-revalidate".parse().unwrap());
+    response
+}
+
+fn cache_status(headers: &tonic::metadata::MetadataMap) -> String {
+    headers.get("cache-status").unwrap().to_str().unwrap().to_owned()
+}
+
+/// A product for every id, each answered when the gate lets it.
+async fn gated(gate: &Arc<Semaphore>) -> Api {
+    let gate = gate.clone();
+    Api::answering(move |seen| {
+        let gate = gate.clone();
+        async move {
+            if seen.uri != "/" {
+                gate.acquire().await.unwrap().forget();
+            }
+            json(200, PRODUCT)
+        }
+    })
+    .await
+}
+
+/// Waits until something is so; the test's own patience is ten seconds.
+async fn until(is_so: impl Fn() -> bool) {
+    let soon = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(10 * SECOND, soon).await.unwrap();
+}
+
+/// As many calls of GetProduct at once as there are ids.
+async fn get_all(bridge: &Bridge, ids: impl IntoIterator<Item = i64>) -> JoinSet<Result<String, Status>> {
+    let mut calls = JoinSet::new();
+    for id in ids {
+        let mut shop = bridge.shop().await;
+        calls.spawn(async move {
+            let response = shop.get_product(GetProductRequest { id }).await?;
+            Ok(response.metadata().get("cache-status").unwrap().to_str().unwrap().to_owned())
+        });
+    }
+    calls
+}
+
+#[tokio::test]
+async fn equal_calls_at_the_same_time_are_one_request() {
+    let gate = Arc::new(Semaphore::new(0));
+    let api = gated(&gate).await;
+    let bridge = Bridge::before(&api.url()).await;
+    let calls = get_all(&bridge, [7; 10]).await;
+    until(|| {
+        bridge.stats.snapshot().of(Event::Attempt) == 1 && bridge.stats.snapshot().of(Event::Collapsed) == 9
+    })
+    .await;
+    gate.add_permits(1);
+    let mut answers: Vec<_> = calls.join_all().await.into_iter().map(Result::unwrap).collect();
+    answers.sort();
+    assert_eq!(api.call().uri, "/products/7");
+    assert_eq!(answers[0], "grpc-rest-bridge; fwd=uri-miss");
+    assert_eq!(answers[1..], vec!["grpc-rest-bridge; fwd=uri-miss; collapsed"; 9]);
+}
+
+#[tokio::test]
+async fn a_shared_request_ends_with_its_last_caller_and_not_before() {
+    let gone = Arc::new(Notify::new());
+    let told = gone.clone();
+    let api = RawApi::acting(move |mut stream| {
+        let told = told.clone();
+        async move {
+            // The end of the connection is all that ever comes.
+            let _ = stream.read(&mut [0]).await;
+            told.notify_one();
+        }
+    })
+    .await;
+    let bridge = Bridge::before(&api.url()).await;
+    let mut callers = Vec::new();
+    for _ in 0..3 {
+        callers.push(get_all(&bridge, [7]).await);
+    }
+    until(|| bridge.stats.snapshot().of(Event::Collapsed) == 2).await;
+    while let Some(mut caller) = callers.pop() {
+        assert_eq!(bridge.stats.snapshot().in_flight, 1);
+        caller.shutdown().await;
+    }
+    gone.notified().await;
+}
+
+#[tokio::test]
+async fn who_asks_when_the_answer_has_begun_to_come_gets_a_newer_one() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let (begun, finish) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (count, begins, finishes) = (connections.clone(), begun.clone(), finish.clone());
+    let api = RawApi::hearing(move |mut stream, head| {
+        let (begins, finishes, count) = (begins.clone(), finishes.clone(), count.clone());
+        async move {
+            if is_probe(&head) {
+                return stream.write_all(&raw("200 OK", "connection: close\r\n", "")).await.unwrap();
+            }
+            let number = count.fetch_add(1, Ordering::SeqCst);
+            let body = format!(r#"{{"product":{{"title":"{number}"}}}}"#);
+            let head =
+                format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            stream.write_all(head.as_bytes()).await.unwrap();
+            if number == 0 {
+                begins.notify_one();
+                finishes.notified().await;
+            }
+            stream.write_all(body.as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    let bridge = Bridge::before(&api.url()).await;
+    let (mut first, mut second) = (bridge.shop().await, bridge.shop().await);
+    let first = tokio::spawn(async move { first.get_product(GetProductRequest { id: 7 }).await });
+    begun.notified().await;
+    // The head is on its way; it has come when nobody can join any more.
+    let title = loop {
+        let call = second.get_product(GetProductRequest { id: 7 });
+        match tokio::time::timeout(Duration::from_millis(100), call).await {
+            Ok(answer) => break answer.unwrap().into_inner().product.unwrap().title,
+            Err(_) => continue,
+        }
+    };
+    finish.notify_one();
+    let old = first.await.unwrap().unwrap().into_inner().product.unwrap().title;
+    assert_eq!((old.as_deref(), title.as_deref()), (Some("0"), Some("1")));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_still_good_is_not_sent_again() {
+    let version = Arc::new(AtomicUsize::new(1));
+    let current = version.clone();
+    let api = Api::answering(move |seen| {
+        let version = current.load(Ordering::SeqCst);
+        let (body, tag) = (format!(r#"{{"product":{{"title":"{version}"}}}}"#), format!("W/\"{version}\""));
+        async move { tagged(&body, &tag, &seen.headers) }
+    })
+    .await;
+    let bridge = Bridge::before(&api.url()).await;
+    let mut shop = bridge.shop().await;
+    let mut got = Vec::new();
+    for next in [1, 1, 2, 2] {
+        version.store(next, Ordering::SeqCst);
+        let response = shop.get_product(GetProductRequest { id: 7 }).await.unwrap();
+        let status = cache_status(response.metadata());
+        got.push((response.into_inner().product.unwrap().title.unwrap(), status));
+    }
+    let expected = [
+        ("1", "grpc-rest-bridge; fwd=uri-miss; stored"),
+        ("1", "grpc-rest-bridge; fwd=stale; fwd-status=304; stored"),
+        ("2", "grpc-rest-bridge; fwd=stale; stored"),
+        ("2", "grpc-rest-bridge; fwd=stale; fwd-status=304; stored"),
+    ];
+    assert_eq!(got, expected.map(|(title, status)| (title.to_owned(), status.to_owned())));
+    let asked: Vec<_> = api.calls().iter().map(|seen| seen.headers.get("if-none-match").cloned()).collect();
+    assert_eq!(
+        asked,
+        [None, Some("W/\"1\""), Some("W/\"1\""), Some("W/\"2\"")]
+            .map(|tag| tag.map(|tag| tag.parse().unwrap()))
+    );
+}
+
+#[tokio::test]
+async fn an_answer_is_served_unasked_for_as_long_as_the_api_says_where_that_is_configured() {
+    let api = Api::answering(|_| async {
+        let mut response = json(200, PRODUCT);
+        response.headers_mut().insert("cache-control", "max-age=60".parse().unwrap());
+        response
+    })
+    .await;
+    let bridge = Bridge::to(&api.url()).upstream(|upstream| upstream.cache.freshness = Freshness::Api);
+    let bridge = bridge.start().await;
+    let statuses: Vec<_> = get_all(&bridge, [7]).await.join_all().await;
+    assert_eq!(statuses[0].as_ref().unwrap(), "grpc-rest-bridge; fwd=uri-miss; stored");
+    let statuses: Vec<_> = get_all(&bridge, [7]).await.join_all().await;
+    assert_eq!(statuses[0].as_ref().unwrap(), "grpc-rest-bridge; hit");
+    assert_eq!(api.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn no_more_requests_are_sent_at_once_than_the_limit() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (counted, highest) = (now.clone(), most.clone());
+    let api = Api::answering(move |seen| {
+        let (now, most) = (counted.clone(), highest.clone());
+        async move {
+            if seen.uri != "/" {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                now.fetch_sub(1, Ordering::SeqCst);
+            }
+            json(200, PRODUCT)
+        }
+    })
+    .await;
+    let bridge =
+        Bridge::to(&api.url()).upstream(|upstream| upstream.limit.concurrency = Some(3)).start().await;
+    let answers = get_all(&bridge, 1..=40).await.join_all().await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert_eq!((most.load(Ordering::SeqCst), api.calls().len()), (3, 40));
+}
+
+#[tokio::test]
+async fn who_finds_the_queue_full_is_told_when_to_come_back() {
+    let gate = Arc::new(Semaphore::new(0));
+    let api = gated(&gate).await;
+    let bridge = Bridge::to(&api.url()).upstream(|upstream| {
+        upstream.limit.concurrency = Some(1);
+        upstream.limit.queue = 1;
+    });
+    let bridge = bridge.start().await;
+    let waiting = get_all(&bridge, 1..=2).await;
+    until(|| bridge.stats.snapshot().waiting == 1).await;
+    let refused = bridge.shop().await.get_product(GetProductRequest { id: 3 }).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), refused.message(), reason(&refused).as_str()),
+        (Code::Unavailable, "the API is busy: this call would wait too long for its turn", "UPSTREAM_BUSY")
+    );
+    let delay = details(&refused).retry_info().unwrap().retry_delay.unwrap();
+    assert!((Duration::from_millis(50)..SECOND).contains(&delay), "{delay:?}");
+    let pushback = refused.metadata().get("grpc-retry-pushback-ms").unwrap().to_str().unwrap();
+    assert_eq!(pushback, delay.as_millis().to_string());
+    gate.add_permits(2);
+    assert!(waiting.join_all().await.iter().all(Result::is_ok));
+    assert_eq!(api.calls().len(), 2);
+}
+
+#[tokio::test]
+async fn a_call_whose_time_runs_out_in_the_queue_is_never_sent() {
+    let gate = Arc::new(Semaphore::new(0));
+    let api = gated(&gate).await;
+    let bridge =
+        Bridge::to(&api.url()).upstream(|upstream| upstream.limit.concurrency = Some(1)).start().await;
+    let first = get_all(&bridge, [1]).await;
+    until(|| bridge.stats.snapshot().in_flight == 1).await;
+    let mut request = Request::new(GetProductRequest { id: 2 });
+    // Not by the client's own timer.
+    request.metadata_mut().insert("grpc-timeout", "400m".parse().unwrap());
+    let ended = bridge.shop().await.get_product(request).await.unwrap_err();
+    assert_eq!((ended.code(), reason(&ended).as_str()), (Code::Unavailable, "UPSTREAM_BUSY"));
+    gate.add_permits(1);
+    assert!(first.join_all().await.iter().all(Result::is_ok));
+    assert_eq!(api.call().uri, "/products/1");
+}
+
+/// A server that keeps its connections, and answers by the number of the connection and that of the request on it, both of
+/// which it notes. An empty answer closes the connection. Probes are answered and do not count.
+async fn keeping(
+    answer: impl Fn(usize, usize) -> Vec<u8> + Send + Sync + 'static,
+) -> (RawApi, Arc<Mutex<Vec<(usize, usize)>>>) {
+    let seen: Arc<Mutex<Vec<(usize, usize)>>> = Arc::default();
+    let (notes, connections) = (seen.clone(), Arc::new(AtomicUsize::new(0)));
+    let answer = Arc::new(answer);
+    let api = RawApi::hearing(move |mut stream, head| {
+        let (notes, answer, connections) = (notes.clone(), answer.clone(), connections.clone());
+        async move {
+            if is_probe(&head) {
+                return stream.write_all(&raw("200 OK", "connection: close\r\n", "")).await.unwrap();
+            }
+            let connection = connections.fetch_add(1, Ordering::SeqCst);
+            for request in 0.. {
+                notes.lock().unwrap().push((connection, request));
+                let bytes = answer(connection, request);
+                if bytes.is_empty()
+                    || stream.write_all(&bytes).await.is_err()
+                    || read_head(&mut stream).await.is_none()
+                {
+                    break;
+                }
+            }
+        }
+    })
+    .await;
+    (api, seen)
+}
+
+fn is_probe(head: &str) -> bool {
+    head.starts_with("GET / ")
+}
+
+fn raw(status: &str, headers: &str, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+#[tokio::test]
+async fn a_connection_that_is_closed_before_the_answer_costs_the_caller_nothing() {
+    let (api, seen) =
+        keeping(|connection, _| if connection == 0 { Vec::new() } else { raw("200 OK", "", PRODUCT) }).await;
+    let bridge = Bridge::before(&api.url()).await;
+    bridge.shop().await.get_product(GetProductRequest { id: 7 }).await.unwrap();
+    assert_eq!(*seen.lock().unwrap(), [(0, 0), (1, 0)]);
+    assert_eq!(bridge.stats.snapshot().of(Event::Retry), 1);
+}
+
+#[tokio::test]
+async fn what_changes_something_is_sent_once() {
+    let (api, seen) = keeping(|_, _| Vec::new()).await;
+    let bridge = Bridge::to(&api.url()).contract(Kitchen::open().contract.clone()).start().await;
+    let ended = bridge.call("kitchen.v1.KitchenService/ServeDish", b"\x0a\x017").await.unwrap_err();
+    assert_eq!((ended.code(), reason(&ended).as_str()), (Code::Unavailable, "UPSTREAM_CONNECTION_LOST"));
+    assert_eq!(seen.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn who_has_tried_before_is_not_helped_by_more_attempts() {
+    let (api, seen) = keeping(|_, _| raw("503 Service Unavailable", "", "")).await;
+    let bridge = Bridge::before(&api.url()).await;
+    let mut request = Request::new(GetProductRequest { id: 7 });
+    request.metadata_mut().insert("grpc-previous-rpc-attempts", "1".parse().unwrap());
+    let ended = bridge.shop().await.get_product(request).await.unwrap_err();
+    assert_eq!(ended.code(), Code::Unavailable);
+    assert_eq!(seen.lock().unwrap().len(), 1);
+}
+
+/// What a Puma that is being stopped says on a connection it had kept, with no header of Rails.
+#[tokio::test]
+async fn the_bare_500_of_a_stopping_puma_is_asked_again_elsewhere() {
+    let (api, seen) = keeping(|connection, request| match (connection, request) {
+        (0, 1) => {
+            raw("500 Internal Server Error", "connection: close\r\n", "An unhandled lowlevel error occurred.")
+        }
+        _ => raw("200 OK", "", PRODUCT),
+    })
+    .await;
+    let bridge = Bridge::before(&api.url()).await;
+    let mut shop = bridge.shop().await;
+    for id in [1, 2] {
+        shop.get_product(GetProductRequest { id }).await.unwrap();
+    }
+    assert_eq!(*seen.lock().unwrap(), [(0, 0), (0, 1), (1, 0)]);
+}
+
+#[tokio::test]
+async fn a_500_of_the_application_is_not_asked_again() {
+    let (api, seen) =
+        keeping(|_, _| raw("500 Internal Server Error", "x-request-id: a\r\nx-runtime: 0.1\r\n", "")).await;
+    let bridge = Bridge::before(&api.url()).await;
+    let mut shop = bridge.shop().await;
+    for id in [1, 2] {
+        assert_eq!(shop.get_product(GetProductRequest { id }).await.unwrap_err().code(), Code::Internal);
+    }
+    assert_eq!(*seen.lock().unwrap(), [(0, 0), (0, 1)]);
+}
+
+#[tokio::test]
+async fn an_api_that_cannot_be_reached_is_left_alone_and_found_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let bridge = Bridge::to(&format!("http://{address}")).upstream(|upstream| {
+        upstream.breaker.failures = 3;
+        upstream.breaker.pause = 60 * SECOND;
+        upstream.retry.attempts = 1;
+    });
+    let bridge = bridge.start().await;
+    let mut shop = bridge.shop().await;
+    for id in 1..=3 {
+        let ended = shop.get_product(GetProductRequest { id }).await.unwrap_err();
+        assert_eq!(reason(&ended), "UPSTREAM_UNREACHABLE");
+    }
+    let ended = shop.get_product(GetProductRequest { id: 4 }).await.unwrap_err();
+    assert_eq!(
+        (ended.code(), ended.message(), reason(&ended).as_str()),
+        (Code::Unavailable, "the API fails, and is not asked for a moment", "UPSTREAM_FAILING")
+    );
+    let delay = details(&ended).retry_info().unwrap().retry_delay.unwrap();
+    assert!((50 * SECOND..=60 * SECOND).contains(&delay), "{delay:?}");
+    // A probe finds it long before.
+    let _api = Api::at(address, |_| async { json(200, PRODUCT) }).await;
+    let found = async {
+        while shop.get_product(GetProductRequest { id: 5 }).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(10 * SECOND, found).await.unwrap();
+    assert_eq!(bridge.stats.snapshot().of(Event::Tripped), 1);
+}
+
+/// The numbers of the connections on which four calls arrive, one after the other.
+async fn connections(age: Duration) -> Vec<usize> {
+    let (api, seen) = keeping(|_, _| raw("200 OK", "", PRODUCT)).await;
+    let bridge = Bridge::to(&api.url()).upstream(|upstream| upstream.max_connection_age = age);
+    let bridge = bridge.start().await;
+    let mut shop = bridge.shop().await;
+    for id in 0..4 {
+        shop.get_product(GetProductRequest { id }).await.unwrap();
+    }
+    let seen = seen.lock().unwrap();
+    seen.iter().map(|(connection, _)| *connection).collect()
+}
+
+#[tokio::test]
+async fn a_connection_is_used_until_it_is_too_old() {
+    assert_eq!(connections(60 * SECOND).await, [0, 0, 0, 0]);
+    assert_eq!(connections(Duration::from_nanos(1)).await, [0, 1, 2, 3]);
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_with_prior_knowledge_where_that_is_configured() {
+    let api = http2_api(PRODUCT).await;
+    let bridge =
+        Bridge::to(&format!("http://{api}")).upstream(|upstream| upstream.http_version = HttpVersion::Http2);
+    let bridge = bridge.start().await;
+    let product =
+        bridge.shop().await.get_product(GetProductRequest { id: 7 }).await.unwrap().into_inner().product;
+    assert_eq!(product.unwrap().title.as_deref(), Some("Tea"));
+}
