@@ -1,49 +1,31 @@
 //! The server: bind, the inbound stack as one list, serve, drain.
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, io, net::SocketAddr, sync::Arc};
 
-use axum::{Router, body::Body};
-use http::Request;
-use hyper::body::Incoming;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{
-        conn::auto::Builder,
-        graceful::{GracefulShutdown, Watcher},
-    },
-    service::TowerToHyperService,
-};
+use axum::{Router, response::IntoResponse};
 use tokio::{
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-    time::{Instant, sleep, timeout_at},
+    net::TcpListener,
+    time::{Instant, sleep},
 };
 use tonic::service::Routes;
-use tower::{ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
+use tower::{ServiceBuilder, util::BoxCloneSyncService};
 
 use crate::{
     bridge::Bridge,
     config::{Config, InboundConfig, ProbeConfig, ShutdownConfig},
+    connections::{Connections, Stack},
     contract::Contract,
     fault::Fault,
     health::{HEALTH_SERVICE, Health},
-    inbound::{AccessLogLayer, CatchPanicLayer, ContentTypeLayer, DeadlineLayer},
+    inbound::{AccessLogLayer, CatchPanicLayer, ContentTypeLayer, DeadlineLayer, InFlightLayer},
     upstream::{Stats, Upstream},
 };
-
-/// How long an HTTP/1.1 connection may take to send its request, which is then refused.
-const HTTP1_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// The pause after a failed accept, which is mostly a lack of file descriptors that has to pass.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-type Stack = BoxCloneSyncService<Request<Body>, http::Response<Body>, std::convert::Infallible>;
 
 /// A server that is bound and ready to serve.
 pub struct App {
     listener: TcpListener,
     address: SocketAddr,
-    stack: Stack,
-    builder: Builder<TokioExecutor>,
+    connections: Connections,
     upstream: Upstream,
     health: Health,
     probe: ProbeConfig,
@@ -91,8 +73,7 @@ impl App {
         Ok(Self {
             address: listener.local_addr().map_err(bind)?,
             listener,
-            stack,
-            builder: builder(&config.inbound),
+            connections: Connections::new(stack, config.connections, config.inbound.max_metadata_bytes),
             upstream,
             health,
             probe: config.probe,
@@ -112,11 +93,9 @@ impl App {
 
     /// Serves until `stop` is done, then drains: NOT_SERVING, the drain delay, GOAWAY, and running calls
     /// finish within the grace period.
-    pub async fn serve(self, stop: impl Future<Output = ()>) -> Stopped {
-        let graceful = GracefulShutdown::new();
-        let mut connections = JoinSet::new();
+    pub async fn serve(mut self, stop: impl Future<Output = ()>) -> Stopped {
         tokio::select! {
-            () = self.accept(&graceful, &mut connections) => {}
+            () = self.connections.accept(&self.listener) => {}
             () = self.health.follow(&self.upstream, &self.probe) => {}
             () = stop => {}
         }
@@ -124,42 +103,21 @@ impl App {
         self.health.stop().await;
         tracing::info!(drain_delay = ?self.shutdown.drain_delay, "stopping: NOT_SERVING");
         tokio::select! {
-            () = self.accept(&graceful, &mut connections) => {}
+            () = self.connections.accept(&self.listener) => {}
             () = sleep(self.shutdown.drain_delay.min(self.shutdown.timeout)) => {}
         }
         drop(self.listener);
         self.health.end_watches().await;
-        if timeout_at(give_up, graceful.shutdown()).await.is_ok() {
-            return Stopped::Drained;
-        }
-        while connections.try_join_next().is_some() {}
-        let running = connections.len();
-        connections.shutdown().await;
-        Stopped::Forced { connections: running }
-    }
-
-    /// Takes connections until it is dropped.
-    async fn accept(&self, graceful: &GracefulShutdown, connections: &mut JoinSet<()>) {
-        loop {
-            tokio::select! {
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => {
-                        connections.spawn(serve_connection(self.builder.clone(), stream, self.stack.clone(), graceful.watcher()));
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot accept a connection");
-                        sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-                Some(_) = connections.join_next() => {}
-            }
+        match self.connections.drain(give_up).await {
+            0 => Stopped::Drained,
+            connections => Stopped::Forced { connections },
         }
     }
 }
 
 /// Everything that a request meets, in the order that it meets it.
 fn stack(config: &InboundConfig, bridge: Bridge, health: &Health) -> Result<Stack, Vec<Fault>> {
-    let routes = routes(bridge, health)?;
+    let beside = beside(bridge.contract(), health)?;
     let stack = ServiceBuilder::new()
         // First, since everything behind it speaks gRPC only.
         .layer(ContentTypeLayer)
@@ -168,23 +126,25 @@ fn stack(config: &InboundConfig, bridge: Bridge, health: &Health) -> Result<Stac
         // Inside the log, so that a panic has its line; outside all that could panic.
         .layer(CatchPanicLayer)
         // Outside every queue to come: waiting counts against the caller's time.
-        .layer(DeadlineLayer::new(config.default_deadline))
-        .service(routes);
-    Ok(BoxCloneSyncService::new(stack))
+        .layer(DeadlineLayer::new(config.default_deadline));
+    let calls = ServiceBuilder::new()
+        // Next, since the cheapest guard protects all behind it. Not before health and reflection: health has
+        // to answer when there is too much to do, then most of all.
+        .layer(InFlightLayer::new(config.max_in_flight))
+        .map_response(IntoResponse::into_response);
+    Ok(BoxCloneSyncService::new(stack.service(beside.fallback_service(calls.service(bridge)))))
 }
 
-/// Health and reflection by their names, and the bridge for everything else.
-fn routes(bridge: Bridge, health: &Health) -> Result<Router, Vec<Fault>> {
-    let descriptor_set = bridge.contract().descriptor_set().clone();
-    let services = bridge.contract().services().to_vec();
+/// Health and reflection, by their names.
+fn beside(contract: &Contract, health: &Health) -> Result<Router, Vec<Fault>> {
     let reflection = || {
         let builder = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(&descriptor_set)
+            .register_encoded_file_descriptor_set(contract.descriptor_set())
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             // Clients read the details of errors by them.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET);
         let own = [HEALTH_SERVICE, "grpc.reflection.v1.ServerReflection"].map(str::to_owned);
-        services.iter().chain(&own).fold(builder, |builder, name| builder.with_service_name(name))
+        contract.services().iter().chain(&own).fold(builder, |builder, name| builder.with_service_name(name))
     };
     let fault = |error| {
         vec![Fault::new(
@@ -196,37 +156,5 @@ fn routes(bridge: Bridge, health: &Health) -> Result<Router, Vec<Fault>> {
     let routes = Routes::new(health.service())
         .add_service(reflection().build_v1().map_err(fault)?)
         .add_service(reflection().build_v1alpha().map_err(fault)?);
-    Ok(routes.prepare().into_axum_router().fallback_service(bridge))
-}
-
-/// HTTP/2 for gRPC; HTTP/1.1 is spoken only to say so in words.
-fn builder(config: &InboundConfig) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HTTP1_REQUEST_TIMEOUT)
-        .keep_alive(false)
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(config.max_metadata_bytes);
-    builder
-}
-
-async fn serve_connection(
-    builder: Builder<TokioExecutor>,
-    stream: TcpStream,
-    stack: Stack,
-    watcher: Watcher,
-) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "cannot set TCP_NODELAY");
-    }
-    let stack = stack.map_request(|request: Request<Incoming>| request.map(Body::new));
-    let connection =
-        builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(stack)).into_owned();
-    if let Err(error) = watcher.watch(connection).await {
-        // Callers break off as they like; it is their business.
-        tracing::debug!(error, "a connection ended with an error");
-    }
+    Ok(routes.prepare().into_axum_router())
 }

@@ -15,6 +15,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The API behind.
     pub upstream: UpstreamConfig,
+    /// How the connections of callers are kept.
+    pub connections: ConnectionConfig,
     /// What a caller may ask.
     pub inbound: InboundConfig,
     /// How the health of the API is found out.
@@ -122,9 +124,31 @@ pub enum Freshness {
     Api,
 }
 
+/// How the connections of callers are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionConfig {
+    /// How old a connection gets, give or take a tenth, before its caller is told to make a new one; `None` is
+    /// any age. Too long: a new replica waits for its calls. Too short: callers are busy connecting.
+    pub max_age: Option<Duration>,
+    /// How long calls on an old connection may go on before they are cut. It has to outlast every call; what
+    /// never ends by itself, such as a watch of the health, is cut.
+    pub max_age_grace: Duration,
+    /// After which silence a caller is asked whether it is there; `None` is never. Too long: balancers forget the
+    /// connection. Too short: sleeping callers are kept awake.
+    pub keepalive_interval: Option<Duration>,
+    /// How long to wait for its answer, and for its system to take note of anything sent, before its connection is
+    /// closed. Too short: a hiccup of the network breaks calls.
+    pub keepalive_timeout: Duration,
+    /// How many calls may run on one connection; gRPC clients hold back what is more.
+    pub max_concurrent_streams: u32,
+}
+
 /// What a caller may ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InboundConfig {
+    /// How many calls of the contract may run in this process, until their answers are handed over; what is more
+    /// is refused at once. Too high: all of them are slow. Too low: calls are refused that could have been served.
+    pub max_in_flight: usize,
     /// The deadline of a call whose caller names none. API Gateway gives up after 15 s.
     pub default_deadline: Duration,
     /// The largest request message, in bytes after decompression.
@@ -159,12 +183,27 @@ pub struct ShutdownConfig {
     pub timeout: Duration,
 }
 
+/// A new replica has its share of the calls after this time, and a caller connects twelve times an hour.
+pub const MAX_CONNECTION_AGE: Duration = Duration::from_secs(5 * 60);
+/// As long as one request to the API may take, so that no call is cut unless it takes longer than that.
+pub const MAX_CONNECTION_AGE_GRACE: Duration = UPSTREAM_TIMEOUT;
+/// Several times in the shortest silence after which a balancer forgets a connection: Azure's 4 minutes, before
+/// AWS's 350 s and Google Cloud's 10 minutes. The 2 hours of gRPC are longer than all of them.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// What gRPC servers commonly wait.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// A fifth of all calls, so that no single connection takes every place; twice what HTTP/2 asks for at least.
+pub const MAX_CONCURRENT_STREAMS: u32 = 200;
+/// Far more than an API serves at a time: at 50 ms a call this is 20,000 calls a second.
+pub const MAX_IN_FLIGHT: usize = 1000;
 /// Under the 15 s after which API Gateway gives up.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
+/// Twice what API Gateway waits, for callers that ask for more time than the default deadline.
+pub const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(30);
 /// Under the 20 s after which Puma closes an idle connection.
 pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Often enough that a new pod of the API soon gets its part.
-pub const MAX_CONNECTION_AGE: Duration = Duration::from_secs(300);
+pub const UPSTREAM_CONNECTION_AGE: Duration = Duration::from_secs(300);
 /// Some thousand answers, beside their messages.
 pub const CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// Under the 10 s after which Cloud Run kills the process.
@@ -188,9 +227,9 @@ impl UpstreamConfig {
             host: None,
             forwarded_proto: None,
             connect_timeout: Duration::from_secs(2),
-            timeout: Duration::from_secs(30),
+            timeout: UPSTREAM_TIMEOUT,
             pool_idle_timeout: POOL_IDLE_TIMEOUT,
-            max_connection_age: MAX_CONNECTION_AGE,
+            max_connection_age: UPSTREAM_CONNECTION_AGE,
             http_version: HttpVersion::Http1,
             max_response_bytes: MAX_RESPONSE_BYTES,
             limit: LimitConfig::default(),
@@ -240,11 +279,26 @@ impl Default for CacheConfig {
     }
 }
 
+// === impl ConnectionConfig ===
+
+impl Default for ConnectionConfig {
+    fn default() -> Self {
+        Self {
+            max_age: Some(MAX_CONNECTION_AGE),
+            max_age_grace: MAX_CONNECTION_AGE_GRACE,
+            keepalive_interval: Some(KEEPALIVE_INTERVAL),
+            keepalive_timeout: KEEPALIVE_TIMEOUT,
+            max_concurrent_streams: MAX_CONCURRENT_STREAMS,
+        }
+    }
+}
+
 // === impl InboundConfig ===
 
 impl Default for InboundConfig {
     fn default() -> Self {
         Self {
+            max_in_flight: MAX_IN_FLIGHT,
             default_deadline: DEFAULT_DEADLINE,
             max_request_bytes: MAX_REQUEST_BYTES,
             max_metadata_bytes: MAX_METADATA_BYTES,

@@ -5,9 +5,10 @@
 //!
 //! # The life of a request
 //!
-//! 1. [`app`] accepts the connection and holds the list of everything that a request meets.
+//! 1. [`app`] holds the list of everything that a request meets; [`connections`] takes the connections that requests
+//!    come by, and sees to their end.
 //! 2. [`inbound`] refuses what is no gRPC, begins the [`call`] (its id, and at its end its log line), and sets
-//!    the [`deadline`]. [`health`] and reflection answer beside the contract.
+//!    the [`deadline`]. [`health`] and reflection answer beside the contract, whose calls have a ceiling.
 //! 3. [`bridge`] finds the method and leads the call over:
 //!     - [`transcode`] reads the request message and says it as a REST request, by the plans that were
 //!       compiled from the [`contract`] at start;
@@ -31,6 +32,7 @@
 //! let config = Config {
 //!     listen: "127.0.0.1:0".parse()?,
 //!     upstream: UpstreamConfig::new("http://shop-api:3000".parse()?),
+//!     connections: ConnectionConfig::default(),
 //!     inbound: InboundConfig::default(),
 //!     probe: ProbeConfig::default(),
 //!     shutdown: ShutdownConfig::default(),
@@ -49,6 +51,7 @@ pub mod call;
 mod cli;
 pub mod codec;
 pub mod config;
+pub mod connections;
 pub mod contract;
 pub mod deadline;
 pub mod demo;

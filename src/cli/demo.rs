@@ -14,7 +14,7 @@ use super::{
     settings::DemoSettings,
 };
 use crate::{
-    config::{Config, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig},
+    config::{Config, ConnectionConfig, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig},
     contract::Contract,
     demo,
 };
@@ -42,6 +42,7 @@ pub(super) fn run(args: &Args, matches: &ArgMatches) -> Exit {
         let config = Config {
             listen,
             upstream: UpstreamConfig::new(url.clone()),
+            connections: ConnectionConfig::default(),
             inbound: InboundConfig::default(),
             probe: ProbeConfig::default(),
             shutdown,

@@ -3,6 +3,7 @@
 use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
+    str::FromStr,
     time::Duration,
 };
 
@@ -137,6 +138,21 @@ impl Reader<'_> {
     /// A time of more than nothing.
     pub(super) fn time(&mut self, id: &str, text: &str) -> Option<Duration> {
         self.value(id, text, TIME, |text| humantime::parse_duration(text).ok().filter(|time| !time.is_zero()))
+    }
+
+    /// A time of more than nothing, or `none`.
+    pub(super) fn time_or_none(&mut self, id: &str, text: &str) -> Option<Option<Duration>> {
+        self.value(id, text, "write a number with its unit, such as 30s or 5m, or none", |text| {
+            let time = humantime::parse_duration(text).ok().filter(|time| !time.is_zero());
+            if text == "none" { Some(None) } else { time.map(Some) }
+        })
+    }
+
+    /// How many, at least one.
+    pub(super) fn count<T: FromStr + PartialOrd + From<u8>>(&mut self, id: &str, text: &str) -> Option<T> {
+        self.value(id, text, "write a number from 1", |text| {
+            text.parse().ok().filter(|count| *count >= T::from(1))
+        })
     }
 
     pub(super) fn size(&mut self, id: &str, text: &str) -> Option<usize> {

@@ -1,9 +1,12 @@
 //! `serve`: the bridge before a real API.
 
-use std::{future::Future, io};
+use std::future::Future;
 
 use clap::ArgMatches;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+};
 
 use super::{
     Exit,
@@ -31,12 +34,6 @@ pub(super) struct Args {
 
 /// SIGTERM and SIGINT, once to begin stopping, and once more to be done with it.
 pub(super) struct Signals {
-    first: StopSignal,
-    second: StopSignal,
-}
-
-/// SIGTERM or SIGINT.
-struct StopSignal {
     terminate: Signal,
     interrupt: Signal,
 }
@@ -76,13 +73,15 @@ pub(super) async fn bind(config: Config, contract: Contract) -> Result<App, Exit
 
 /// Serves until the first signal, then drains; a second signal ends it at once.
 pub(super) async fn serve(app: App, mut signals: Signals) -> Exit {
-    let first = signals.first.recv();
+    let (stop, stopping) = oneshot::channel();
     let second = async {
-        signals.second.recv().await;
-        signals.second.recv().await;
+        signals.recv().await;
+        // The first is taken before anybody hears of it: two that come before they are taken are one.
+        let _ = stop.send(());
+        signals.recv().await;
     };
     let stopped = tokio::select! {
-        stopped = app.serve(first) => Some(stopped),
+        stopped = app.serve(async { drop(stopping.await) }) => Some(stopped),
         () = second => None,
     };
     match stopped {
@@ -104,16 +103,9 @@ impl Signals {
     /// Catches signals from now on. It comes before anything is said to be ready: a signal that is not caught
     /// yet would end the process where it stands.
     pub(super) fn listen() -> Result<Self, Exit> {
-        let both = StopSignal::catch().and_then(|first| Ok(Self { first, second: StopSignal::catch()? }));
-        both.map_err(|error| Exit::Failed(format!("cannot wait for signals: {error}")))
-    }
-}
-
-// === impl StopSignal ===
-
-impl StopSignal {
-    fn catch() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        let catch =
+            |kind| signal(kind).map_err(|error| Exit::Failed(format!("cannot wait for signals: {error}")));
+        Ok(Self { terminate: catch(SignalKind::terminate())?, interrupt: catch(SignalKind::interrupt())? })
     }
 
     /// Waits for the next SIGTERM or SIGINT.

@@ -17,7 +17,7 @@ use super::{
     reader::{Faults, Reader, TIME},
 };
 use crate::{
-    config::{Config, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig},
+    config::{Config, ConnectionConfig, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig},
     transcode::{Strictness, Tolerance},
 };
 
@@ -38,6 +38,15 @@ pub(super) struct ServeSettings {
     #[arg(long, env = "PORT", value_name = "PORT", hide = true)]
     port: Option<String>,
 
+    /// How many calls may run at a time; what is more is refused at once
+    #[arg(
+        long,
+        env = "BRIDGE_MAX_IN_FLIGHT",
+        value_name = "COUNT",
+        default_value = "1000",
+        help_heading = "Callers"
+    )]
+    max_in_flight: String,
     /// The deadline of a call whose caller names none
     #[arg(
         long,
@@ -83,6 +92,9 @@ pub(super) struct ServeSettings {
         help_heading = "Callers"
     )]
     error_domain: String,
+
+    #[command(flatten)]
+    connections: ConnectionSettings,
 
     /// The path below the upstream URL that tells whether the API lives; any answer below 500 is yes
     #[arg(
@@ -140,6 +152,56 @@ pub(super) struct ServeSettings {
         help_heading = "Stopping"
     )]
     shutdown_timeout: String,
+}
+
+/// The settings of callers' connections.
+#[derive(Debug, clap::Args)]
+struct ConnectionSettings {
+    /// How old a connection gets, give or take a tenth, before its caller is told to make a new one (or none)
+    #[arg(
+        long,
+        env = "BRIDGE_MAX_CONNECTION_AGE",
+        value_name = "TIME",
+        default_value = "5m",
+        help_heading = "Callers' connections"
+    )]
+    max_connection_age: String,
+    /// How long calls on an old connection may go on before they are cut
+    #[arg(
+        long,
+        env = "BRIDGE_MAX_CONNECTION_AGE_GRACE",
+        value_name = "TIME",
+        default_value = "30s",
+        help_heading = "Callers' connections"
+    )]
+    max_connection_age_grace: String,
+    /// After which silence a caller is asked by a PING whether it is there (or none)
+    #[arg(
+        long,
+        env = "BRIDGE_KEEPALIVE_INTERVAL",
+        value_name = "TIME",
+        default_value = "30s",
+        help_heading = "Callers' connections"
+    )]
+    keepalive_interval: String,
+    /// How long to wait for the answer to a PING before the connection is closed
+    #[arg(
+        long,
+        env = "BRIDGE_KEEPALIVE_TIMEOUT",
+        value_name = "TIME",
+        default_value = "20s",
+        help_heading = "Callers' connections"
+    )]
+    keepalive_timeout: String,
+    /// How many calls may run at a time on one connection
+    #[arg(
+        long,
+        env = "BRIDGE_MAX_CONCURRENT_STREAMS",
+        value_name = "COUNT",
+        default_value = "200",
+        help_heading = "Callers' connections"
+    )]
+    max_concurrent_streams: String,
 }
 
 /// The settings of the way to the API.
@@ -227,14 +289,16 @@ impl ServeSettings {
         let config = (
             self.listen(&mut read),
             self.inbound(&mut read),
+            self.connections.resolve(&mut read),
             self.probe(&mut read),
             self.shutdown(&mut read),
         );
         match (upstream, config) {
-            (Some(upstream), (Some(listen), Some(inbound), Some(probe), Some(shutdown)))
-                if read.faults.faults.is_empty() =>
-            {
-                Ok(Config { listen, upstream, inbound, probe, shutdown })
+            (
+                Some(upstream),
+                (Some(listen), Some(inbound), Some(connections), Some(probe), Some(shutdown)),
+            ) if read.faults.faults.is_empty() => {
+                Ok(Config { listen, upstream, connections, inbound, probe, shutdown })
             }
             _ => Err(read.faults),
         }
@@ -253,6 +317,7 @@ impl ServeSettings {
     }
 
     fn inbound(&self, read: &mut Reader<'_>) -> Option<InboundConfig> {
+        let max_in_flight = read.count("max_in_flight", &self.max_in_flight);
         let default_deadline = read.time("default_deadline", &self.default_deadline);
         let max_request_bytes = read.size("max_request_bytes", &self.max_request_bytes);
         let max_metadata_bytes = read.size("max_metadata_bytes", &self.max_metadata_bytes);
@@ -269,6 +334,7 @@ impl ServeSettings {
             (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| Arc::from(text))
         });
         Some(InboundConfig {
+            max_in_flight: max_in_flight?,
             default_deadline: default_deadline?,
             max_request_bytes: max_request_bytes?,
             max_metadata_bytes: u32::try_from(max_metadata_bytes?).unwrap_or(u32::MAX),
@@ -289,9 +355,7 @@ impl ServeSettings {
         );
         let interval = read.time("probe_interval", &self.probe_interval);
         let timeout = read.time("probe_timeout", &self.probe_timeout);
-        let failures = read.value("probe_failures", &self.probe_failures, "write a number from 1", |text| {
-            text.parse().ok().filter(|failures| *failures > 0)
-        });
+        let failures = read.count("probe_failures", &self.probe_failures);
         Some(ProbeConfig { path: path?, interval: interval?, timeout: timeout?, failures: failures? })
     }
 
@@ -300,6 +364,25 @@ impl ServeSettings {
             read.value("drain_delay", &self.drain_delay, TIME, |text| humantime::parse_duration(text).ok());
         let timeout = read.time("shutdown_timeout", &self.shutdown_timeout);
         Some(ShutdownConfig { drain_delay: drain_delay?, timeout: timeout? })
+    }
+}
+
+// === impl ConnectionSettings ===
+
+impl ConnectionSettings {
+    fn resolve(&self, read: &mut Reader<'_>) -> Option<ConnectionConfig> {
+        let max_age = read.time_or_none("max_connection_age", &self.max_connection_age);
+        let max_age_grace = read.time("max_connection_age_grace", &self.max_connection_age_grace);
+        let keepalive_interval = read.time_or_none("keepalive_interval", &self.keepalive_interval);
+        let keepalive_timeout = read.time("keepalive_timeout", &self.keepalive_timeout);
+        let max_concurrent_streams = read.count("max_concurrent_streams", &self.max_concurrent_streams);
+        Some(ConnectionConfig {
+            max_age: max_age?,
+            max_age_grace: max_age_grace?,
+            keepalive_interval: keepalive_interval?,
+            keepalive_timeout: keepalive_timeout?,
+            max_concurrent_streams: max_concurrent_streams?,
+        })
     }
 }
 
@@ -396,19 +479,46 @@ fn header_value(text: &str) -> Option<HeaderValue> {
 mod tests {
     use super::*;
     use clap::{Args, Command, FromArgMatches};
+    use std::time::Duration;
+
+    fn config(words: &[&str]) -> Config {
+        let command = ServeSettings::augment_args(Command::new("serve"));
+        let matches =
+            command.get_matches_from([&["serve", "--upstream", "http://shop:3000"], words].concat());
+        ServeSettings::from_arg_matches(&matches).unwrap().config(&matches).unwrap()
+    }
 
     #[test]
     fn what_is_not_set_is_as_the_library_has_it() {
-        let command = ServeSettings::augment_args(Command::new("serve"));
-        let matches = command.get_matches_from(["serve", "--upstream", "http://shop:3000"]);
-        let config = ServeSettings::from_arg_matches(&matches).unwrap().config(&matches).unwrap();
         let expected = Config {
             listen: "0.0.0.0:50051".parse().unwrap(),
             upstream: UpstreamConfig::new("http://shop:3000".parse().unwrap()),
+            connections: ConnectionConfig::default(),
             inbound: InboundConfig::default(),
             probe: ProbeConfig::default(),
             shutdown: ShutdownConfig::default(),
         };
-        assert_eq!(config, expected);
+        assert_eq!(config(&[]), expected);
+    }
+
+    #[test]
+    fn what_is_set_of_connections_is_as_it_says() {
+        let words = "--max-connection-age 1h --max-connection-age-grace 2m --keepalive-interval 3m \
+                     --keepalive-timeout 4s --max-concurrent-streams 5 --max-in-flight 6";
+        let found = config(&words.split_whitespace().collect::<Vec<_>>());
+        let expected = ConnectionConfig {
+            max_age: Some(Duration::from_secs(3600)),
+            max_age_grace: Duration::from_secs(120),
+            keepalive_interval: Some(Duration::from_secs(180)),
+            keepalive_timeout: Duration::from_secs(4),
+            max_concurrent_streams: 5,
+        };
+        assert_eq!((found.connections, found.inbound.max_in_flight), (expected, 6));
+    }
+
+    #[test]
+    fn age_and_keepalive_can_be_switched_off() {
+        let found = config(&["--max-connection-age", "none", "--keepalive-interval", "none"]).connections;
+        assert_eq!((found.max_age, found.keepalive_interval), (None, None));
     }
 }

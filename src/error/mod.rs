@@ -50,6 +50,13 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
+    /// The bridge has as many calls as it takes at a time, and has not begun with this one.
+    Overloaded {
+        /// How many.
+        limit: usize,
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// The time for the call has run out.
     DeadlineExceeded {
         /// The time that there was.
@@ -163,7 +170,7 @@ impl Error {
             | Self::AnswerCutOff { .. }
             | Self::ApiBusy { .. }
             | Self::BreakerShut { .. } => Code::Unavailable,
-            Self::AnswerTooLarge { .. } => Code::ResourceExhausted,
+            Self::Overloaded { .. } | Self::AnswerTooLarge { .. } => Code::ResourceExhausted,
             Self::Protocol { code, .. } => *code,
             Self::AnswerUndecodable { .. } | Self::AnswerMismatch { .. } | Self::Panicked { .. } => {
                 Code::Internal
@@ -181,7 +188,9 @@ impl Error {
             | Self::MalformedRequest { .. }
             | Self::Unmappable { .. }
             | Self::Protocol { .. } => Side::Caller,
-            Self::DeadlineExceeded { .. }
+            // Calls pile up before an API that is slow.
+            Self::Overloaded { .. }
+            | Self::DeadlineExceeded { .. }
             | Self::UpstreamTimeout { .. }
             | Self::Unreachable { .. }
             | Self::ConnectionLost { .. }
@@ -206,6 +215,7 @@ impl Error {
             Self::Unmappable { .. } => "REQUEST_NOT_MAPPABLE",
             Self::Protocol { code: Code::ResourceExhausted, .. } => "REQUEST_TOO_LARGE",
             Self::Protocol { .. } => "REQUEST_REFUSED",
+            Self::Overloaded { .. } => "BRIDGE_OVERLOADED",
             Self::DeadlineExceeded { .. } => "DEADLINE_EXCEEDED",
             Self::UpstreamTimeout { .. } => "UPSTREAM_TIMEOUT",
             Self::Unreachable { .. } => "UPSTREAM_UNREACHABLE",
@@ -231,6 +241,9 @@ impl Error {
             Self::Streaming => format!("{} streams, which a REST API cannot", call.method),
             Self::MalformedRequest { what } | Self::Protocol { what, .. } => what.clone(),
             Self::Unmappable { field, description } => format!("{field} {description}"),
+            Self::Overloaded { limit, .. } => {
+                format!("the bridge has its hands full with {limit} calls (--max-in-flight)")
+            }
             Self::DeadlineExceeded { limit } => format!("the call did not finish within {limit:?}"),
             Self::UpstreamTimeout { limit } => format!("the API did not answer within {limit:?}"),
             Self::Unreachable { .. } => "the API cannot be reached".to_owned(),
@@ -268,6 +281,7 @@ impl Error {
             | Self::MalformedRequest { .. }
             | Self::Unmappable { .. }
             | Self::Protocol { .. }
+            | Self::Overloaded { .. }
             | Self::DeadlineExceeded { .. }
             | Self::UpstreamTimeout { .. }
             | Self::AnswerTooLarge { .. }
@@ -279,7 +293,9 @@ impl Error {
     /// When it is worth trying again, where the error itself tells.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::ApiBusy { retry_after } | Self::BreakerShut { retry_after } => Some(*retry_after),
+            Self::ApiBusy { retry_after }
+            | Self::BreakerShut { retry_after }
+            | Self::Overloaded { retry_after, .. } => Some(*retry_after),
             _ => None,
         }
     }

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use tonic::{Code, Status};
+use tonic::{
+    Code, Status,
+    metadata::{MetadataMap, MetadataValue},
+};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use super::{Answer, Error};
@@ -11,6 +14,9 @@ use super::{Answer, Error};
 const MAX_STATUS_BYTES: usize = 6 * 1024;
 /// More field errors than this help nobody.
 const MAX_VIOLATIONS: usize = 32;
+
+/// The pause that gRPC clients with a retry policy keep, in place of their own (gRFC A6).
+const RETRY_PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// A shorter message is not cut any more.
 const MIN_MESSAGE_CHARS: usize = 64;
@@ -41,7 +47,8 @@ impl Error {
         let mut api_details = true;
         loop {
             let details = self.details(call, &violations, api_details);
-            let status = Status::with_error_details(code, message.clone(), details);
+            let metadata = pushback(&details);
+            let status = Status::with_error_details_and_metadata(code, message.clone(), details, metadata);
             if encoded_length(&status) <= MAX_STATUS_BYTES {
                 return status;
             }
@@ -90,6 +97,9 @@ impl Error {
             Self::Answer(answer) => {
                 metadata.insert("http_status".to_owned(), answer.status().as_u16().to_string());
             }
+            Self::Overloaded { limit, .. } => {
+                metadata.insert("limit_calls".to_owned(), limit.to_string());
+            }
             Self::AnswerTooLarge { limit } => {
                 metadata.insert("limit_bytes".to_owned(), limit.to_string());
             }
@@ -115,6 +125,16 @@ impl Answer {
             details.set_retry_info(Some(delay));
         }
     }
+}
+
+/// The pause of `RetryInfo` for clients that do not read details: whole milliseconds, and not one too few.
+fn pushback(details: &ErrorDetails) -> MetadataMap {
+    let mut metadata = MetadataMap::new();
+    if let Some(delay) = details.retry_info().and_then(|info| info.retry_delay) {
+        let millis = i32::try_from(delay.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
+        metadata.insert(RETRY_PUSHBACK, MetadataValue::from(millis));
+    }
+    metadata
 }
 
 /// What the status takes in the trailers: the message percent-encoded, the details in base64.

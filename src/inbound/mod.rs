@@ -8,6 +8,7 @@ mod access_log;
 mod catch_panic;
 mod content_type;
 mod deadline;
+mod in_flight;
 
 use std::{convert::Infallible, future::Future, pin::Pin};
 
@@ -19,6 +20,7 @@ pub use self::{
     catch_panic::{CatchPanic, CatchPanicLayer},
     content_type::{ContentType, ContentTypeLayer},
     deadline::{Deadline, DeadlineLayer},
+    in_flight::{InFlight, InFlightLayer},
 };
 
 /// What every layer's service answers with.

@@ -139,11 +139,28 @@ async fn a_pause_that_the_api_asks_for_is_passed_on() {
             response
         })
         .await;
-        let delay = details(&status).retry_info().unwrap().retry_delay.unwrap().as_secs();
-        assert!((least..=most).contains(&delay), "{http}: {delay}");
+        let delay = details(&status).retry_info().unwrap().retry_delay.unwrap();
+        assert!((least..=most).contains(&delay.as_secs()), "{http}: {delay:?}");
+        let pushback = status.metadata().get("grpc-retry-pushback-ms").unwrap();
+        // Whole milliseconds, and not one too few.
+        assert_eq!(pushback, delay.as_nanos().div_ceil(1_000_000).to_string().as_str());
     }
     let status = told(|| json(429, "")).await;
     assert!(details(&status).retry_info().is_none());
+    assert_eq!(status.metadata().get("grpc-retry-pushback-ms"), None);
+}
+
+#[tokio::test]
+async fn a_pause_in_the_api_s_own_details_is_told_to_clients_that_do_not_read_them() {
+    for (delay, pushback) in [("1.0005s", "1001"), ("0s", "0"), ("3.2s", "3200"), ("999999999s", "86400000")]
+    {
+        let body = format!(
+            r#"{{"error": {{"code": 503, "message": "Later", "status": "UNAVAILABLE", "details": [
+                {{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "{delay}"}}]}}}}"#
+        );
+        let status = told(move || json(503, body.clone())).await;
+        assert_eq!(status.metadata().get("grpc-retry-pushback-ms").unwrap(), pushback, "{delay}");
+    }
 }
 
 /// Rails names the fields of the body; the caller knows them below the field that is the body.

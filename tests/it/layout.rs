@@ -47,6 +47,10 @@ fn imports_run_one_way() {
             "inbound",
             &["contract", "transcode", "upstream", "bridge", "app", "cli", "hyper_util", "prost_reflect"],
         ),
+        (
+            "connections.rs",
+            &["contract", "transcode", "upstream", "bridge", "app", "inbound", "cli", "tonic"],
+        ),
         ("bridge.rs", &["app", "inbound", "cli", "hyper_util"]),
         ("config.rs", &["app", "bridge", "cli", "contract", "upstream", "inbound", "clap"]),
     ];

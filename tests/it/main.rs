@@ -11,6 +11,8 @@ mod support;
 mod answers;
 /// Contracts beyond the shop's, over sockets.
 mod any_contract;
+/// The connections of callers: their age, whether somebody is there, and how many calls are taken.
+mod callers;
 /// What a gRPC client expects of any server: health, reflection, limits, compression, deadlines.
 mod citizen;
 /// The commands that look at a contract, as a process.

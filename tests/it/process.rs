@@ -182,24 +182,6 @@ async fn the_lines_of_calls_can_be_turned_down() {
     }
 }
 
-/// An API that answers when it is told to, and tells when it was asked.
-async fn patient_api() -> (Api, tokio::sync::mpsc::UnboundedReceiver<()>, tokio::sync::watch::Sender<bool>) {
-    let (asked, was_asked) = tokio::sync::mpsc::unbounded_channel();
-    let (answer, may_answer) = tokio::sync::watch::channel(false);
-    let api = Api::answering(move |seen| {
-        let (asked, mut may_answer) = (asked.clone(), may_answer.clone());
-        async move {
-            if seen.uri != "/" {
-                asked.send(()).unwrap();
-                may_answer.wait_for(|may| *may).await.unwrap();
-            }
-            json(200, "{}")
-        }
-    })
-    .await;
-    (api, was_asked, answer)
-}
-
 /// A program with a call that waits for the API: it is there once the API has been asked.
 struct Busy {
     program: Program,
@@ -211,7 +193,7 @@ struct Busy {
 
 impl Busy {
     async fn start(settings: &[&str]) -> Self {
-        let (_api, mut was_asked, answer) = patient_api().await;
+        let (_api, mut was_asked, answer) = Api::patient().await;
         let url = _api.url();
         let words = [&["serve", "--listen", "127.0.0.1:0", "--upstream", &url], settings].concat();
         let mut program = Program::start(&words, &[]);

@@ -16,6 +16,7 @@ use rustls::{ServerConfig, pki_types::PrivateKeyDer};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
 use tokio_rustls::TlsAcceptor;
@@ -83,6 +84,42 @@ impl Api {
         let router = axum::Router::new().fallback(handler);
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { address, seen, task }
+    }
+
+    /// A server that tells when it was asked, and answers all at once when it is told to.
+    pub(crate) async fn patient() -> (Self, mpsc::UnboundedReceiver<()>, watch::Sender<bool>) {
+        let (asked, was_asked) = mpsc::unbounded_channel();
+        let (answer, may_answer) = watch::channel(false);
+        let api = Self::answering(move |seen| {
+            let (asked, mut may_answer) = (asked.clone(), may_answer.clone());
+            async move {
+                if seen.uri != "/" {
+                    asked.send(()).unwrap();
+                    may_answer.wait_for(|may| *may).await.unwrap();
+                }
+                json(200, "{}")
+            }
+        })
+        .await;
+        (api, was_asked, answer)
+    }
+
+    /// A server that never answers but to probes. For each call it gives what ends when the call is given up.
+    pub(crate) async fn silent() -> (Self, mpsc::UnboundedReceiver<oneshot::Receiver<()>>) {
+        let (asked, was_asked) = mpsc::unbounded_channel();
+        let api = Self::answering(move |seen| {
+            let asked = asked.clone();
+            async move {
+                let (_waits, given_up) = oneshot::channel();
+                if seen.uri != "/" {
+                    asked.send(given_up).unwrap();
+                    std::future::pending::<()>().await;
+                }
+                json(200, "{}")
+            }
+        })
+        .await;
+        (api, was_asked)
     }
 
     /// A server that answers 200 with this JSON.

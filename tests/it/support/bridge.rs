@@ -6,7 +6,7 @@ use bytes::Bytes;
 use grpc_rest_bridge::{
     app::{App, Stopped},
     codec::BytesCodec,
-    config::{Config, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig},
+    config::{Config, ConnectionConfig, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig},
     contract::Contract,
     shop::v1::product_service_client::ProductServiceClient,
     upstream::Stats,
@@ -48,6 +48,7 @@ impl Bridge {
         let config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
             upstream: UpstreamConfig::new(url.parse().unwrap()),
+            connections: ConnectionConfig::default(),
             inbound: InboundConfig::default(),
             probe: ProbeConfig { interval: Duration::from_millis(20), ..ProbeConfig::default() },
             shutdown: ShutdownConfig { drain_delay: Duration::ZERO, ..ShutdownConfig::default() },
@@ -132,6 +133,11 @@ impl Builder {
 
     pub(crate) fn upstream(mut self, set: impl FnOnce(&mut UpstreamConfig)) -> Self {
         set(&mut self.config.upstream);
+        self
+    }
+
+    pub(crate) fn connections(mut self, set: impl FnOnce(&mut ConnectionConfig)) -> Self {
+        set(&mut self.config.connections);
         self
     }
 

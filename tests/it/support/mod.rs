@@ -2,12 +2,16 @@
 
 mod api;
 mod bridge;
+mod clock;
 mod kitchen;
 mod program;
+mod tap;
 
 pub(crate) use self::{
     api::{Api, RawApi, Seen, http2_api, json, read_head, tls_api},
-    bridge::{Bridge, details, reason},
+    bridge::{Bridge, Builder, details, reason},
+    clock::Clock,
     kitchen::Kitchen,
     program::{Ended, Program},
+    tap::{Caller, Frame, Tap},
 };
