@@ -5,12 +5,14 @@ use std::{future::Future, io, net::SocketAddr, sync::Arc};
 use axum::{Router, response::IntoResponse};
 use tokio::{
     net::TcpListener,
+    task::JoinSet,
     time::{Instant, sleep},
 };
 use tonic::service::Routes;
 use tower::{ServiceBuilder, util::BoxCloneSyncService};
 
 use crate::{
+    admin::Admin,
     bridge::Bridge,
     config::{Config, InboundConfig, ProbeConfig, ShutdownConfig},
     connections::{Connections, Stack},
@@ -18,6 +20,7 @@ use crate::{
     fault::Fault,
     health::{HEALTH_SERVICE, Health},
     inbound::{AccessLogLayer, CatchPanicLayer, ContentTypeLayer, DeadlineLayer, InFlightLayer},
+    metrics::Metrics,
     upstream::{Stats, Upstream},
 };
 
@@ -30,6 +33,7 @@ pub struct App {
     health: Health,
     probe: ProbeConfig,
     shutdown: ShutdownConfig,
+    admin: Option<Admin>,
 }
 
 /// Why the server could not start.
@@ -67,7 +71,16 @@ impl App {
         let health = Health::new(contract.services()).await;
         let bridge = Bridge::new(contract, upstream.clone(), config.inbound.clone(), &config.upstream)
             .map_err(StartError::Faults)?;
+        let names = bridge.contract().methods().iter().map(|method| method.name().to_owned()).collect();
         let stack = stack(&config.inbound, bridge, &health).map_err(StartError::Faults)?;
+        let admin = match config.admin {
+            Some(address) => {
+                let metrics = Metrics::new(upstream.clone(), names);
+                let bind = |error| StartError::Bind(address, error);
+                Some(Admin::bind(address, metrics).await.map_err(bind)?)
+            }
+            None => None,
+        };
         let bind = |error| StartError::Bind(config.listen, error);
         let listener = TcpListener::bind(config.listen).await.map_err(bind)?;
         Ok(Self {
@@ -78,12 +91,18 @@ impl App {
             health,
             probe: config.probe,
             shutdown: config.shutdown,
+            admin,
         })
     }
 
     /// The address that is listened on, with the real port.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address that operators are served on, with the real port.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Admin::local_addr)
     }
 
     /// What happens on the way to the API, counted.
@@ -94,6 +113,11 @@ impl App {
     /// Serves until `stop` is done, then drains: NOT_SERVING, the drain delay, GOAWAY, and running calls
     /// finish within the grace period.
     pub async fn serve(mut self, stop: impl Future<Output = ()>) -> Stopped {
+        // Operators see the stop too.
+        let mut operators = JoinSet::new();
+        if let Some(admin) = self.admin.take() {
+            operators.spawn(admin.serve());
+        }
         tokio::select! {
             () = self.connections.accept(&self.listener) => {}
             () = self.health.follow(&self.upstream, &self.probe) => {}

@@ -13,6 +13,8 @@ use crate::transcode::Strictness;
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Where to listen for operators; `None` is nowhere.
+    pub admin: Option<SocketAddr>,
     /// The API behind.
     pub upstream: UpstreamConfig,
     /// How the connections of callers are kept.

@@ -31,6 +31,7 @@
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = Config {
 //!     listen: "127.0.0.1:0".parse()?,
+//!     admin: None,
 //!     upstream: UpstreamConfig::new("http://shop-api:3000".parse()?),
 //!     connections: ConnectionConfig::default(),
 //!     inbound: InboundConfig::default(),

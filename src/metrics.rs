@@ -16,6 +16,8 @@ use crate::upstream::{BreakerState, Event, Snapshot, Upstream};
 /// Counters: the name, what it counts, and the events that are its series, by one label.
 type Family = (&'static str, &'static str, &'static [(Event, Label)]);
 type Label = (&'static str, &'static str);
+/// A gauge: the name, what it shows, and its value.
+type Gauge = (&'static str, &'static str, fn(&Snapshot) -> usize);
 
 const COUNTERS: &[Family] = &[
     (
@@ -56,7 +58,7 @@ const COUNTERS: &[Family] = &[
 ];
 
 /// Gauges of the limit.
-const GAUGES: &[(&str, &str, fn(&Snapshot) -> usize)] = &[
+const GAUGES: &[Gauge] = &[
     ("bridge_upstream_concurrency_limit", "How many requests may be sent at once.", |now| now.limit),
     ("bridge_upstream_in_flight", "Requests that have been sent and not been answered.", |now| now.in_flight),
     ("bridge_upstream_waiting", "Calls that wait to be sent.", |now| now.waiting),

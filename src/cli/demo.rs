@@ -41,6 +41,7 @@ pub(super) fn run(args: &Args, matches: &ArgMatches) -> Exit {
         let shutdown = ShutdownConfig { drain_delay: Duration::ZERO, ..ShutdownConfig::default() };
         let config = Config {
             listen,
+            admin: None,
             upstream: UpstreamConfig::new(url.clone()),
             connections: ConnectionConfig::default(),
             inbound: InboundConfig::default(),

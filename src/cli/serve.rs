@@ -52,6 +52,9 @@ pub(super) fn run(args: &Args, matches: &ArgMatches, unknown: &[String]) -> Resu
         let signals = Signals::listen()?;
         let app = bind(config, contract).await?;
         tracing::info!("listening on {}", app.local_addr());
+        if let Some(admin) = app.admin_addr() {
+            tracing::info!("operators read http://{admin}/metrics");
+        }
         Ok(serve(app, signals).await)
     }))
 }

@@ -34,6 +34,9 @@ pub(super) struct ServeSettings {
     /// Address and port to listen on; port 0 takes a free one [default: 0.0.0.0:$PORT, else 0.0.0.0:50051]
     #[arg(long, env = "BRIDGE_LISTEN", value_name = "ADDR")]
     listen: Option<String>,
+    /// Address and port for operators, who read metrics there; such as 127.0.0.1:9090 [default: none]
+    #[arg(long, env = "BRIDGE_ADMIN_LISTEN", value_name = "ADDR")]
+    admin_listen: Option<String>,
     /// The port where --listen is not given, as Cloud Run sets it
     #[arg(long, env = "PORT", value_name = "PORT", hide = true)]
     port: Option<String>,
@@ -286,6 +289,7 @@ impl ServeSettings {
         let mut read = Reader { matches, faults: Faults::default() };
         let upstream = self.upstream.resolve(&mut read);
         let upstream = self.protection.apply(&mut read, upstream);
+        let admin = read.optional("admin_listen", self.admin_listen.as_deref(), ADDRESS, address);
         let config = (
             self.listen(&mut read),
             self.inbound(&mut read),
@@ -298,7 +302,7 @@ impl ServeSettings {
                 Some(upstream),
                 (Some(listen), Some(inbound), Some(connections), Some(probe), Some(shutdown)),
             ) if read.faults.faults.is_empty() => {
-                Ok(Config { listen, upstream, connections, inbound, probe, shutdown })
+                Ok(Config { listen, admin, upstream, connections, inbound, probe, shutdown })
             }
             _ => Err(read.faults),
         }
@@ -492,6 +496,7 @@ mod tests {
     fn what_is_not_set_is_as_the_library_has_it() {
         let expected = Config {
             listen: "0.0.0.0:50051".parse().unwrap(),
+            admin: None,
             upstream: UpstreamConfig::new("http://shop:3000".parse().unwrap()),
             connections: ConnectionConfig::default(),
             inbound: InboundConfig::default(),

@@ -413,6 +413,64 @@ async fn an_api_that_cannot_be_reached_is_left_alone_and_found_again() {
     assert_eq!(bridge.stats.snapshot().of(Event::Tripped), 1);
 }
 
+async fn metrics(bridge: &Bridge) -> String {
+    let told = reqwest::get(format!("http://{}/metrics", bridge.admin)).await.unwrap();
+    assert_eq!(told.status(), 200);
+    told.text().await.unwrap()
+}
+
+#[tokio::test]
+async fn operators_read_what_protects_the_api() {
+    let gate = Arc::new(Semaphore::new(0));
+    let api = gated(&gate).await;
+    let bridge = Bridge::to(&api.url()).upstream(|upstream| {
+        upstream.limit.concurrency = Some(1);
+        upstream.limit.queue = 1;
+    });
+    let bridge = bridge.start().await;
+    let calls = get_all(&bridge, [1, 2, 2]).await;
+    until(|| bridge.stats.snapshot().of(Event::Collapsed) == 1 && bridge.stats.snapshot().waiting == 1).await;
+    bridge.shop().await.get_product(GetProductRequest { id: 3 }).await.unwrap_err();
+    let told = metrics(&bridge).await;
+    for line in [
+        "# TYPE bridge_upstream_concurrency_limit gauge",
+        "bridge_upstream_concurrency_limit 1",
+        "bridge_upstream_in_flight 1",
+        "bridge_upstream_waiting 1",
+        "bridge_upstream_requests_total{kind=\"all\"} 1",
+        "bridge_upstream_refused_total{reason=\"queue\"} 1",
+        "bridge_upstream_collapsed_total{by=\"caller\"} 1",
+        "bridge_upstream_breaker{method=\"\",state=\"admitting\"} 1",
+        "bridge_upstream_breaker{method=\"shop.v1.ProductService/GetProduct\",state=\"shut\"} 0",
+        "# EOF",
+    ] {
+        assert!(told.lines().any(|told| told == line), "{line} is not in\n{told}");
+    }
+    gate.add_permits(2);
+    assert!(calls.join_all().await.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn operators_see_a_shut_breaker() {
+    let api = Api::answering(|seen| async move { json(if seen.uri == "/" { 200 } else { 500 }, "{}") }).await;
+    let bridge = Bridge::to(&api.url()).upstream(|upstream| upstream.breaker.failures = 2).start().await;
+    let mut shop = bridge.shop().await;
+    for id in 1..=2 {
+        assert_eq!(shop.get_product(GetProductRequest { id }).await.unwrap_err().code(), Code::Internal);
+    }
+    let ended = shop.get_product(GetProductRequest { id: 3 }).await.unwrap_err();
+    assert_eq!((ended.code(), reason(&ended).as_str()), (Code::Unavailable, "UPSTREAM_FAILING"));
+    let told = metrics(&bridge).await;
+    assert!(
+        told.contains(
+            "bridge_upstream_breaker{method=\"shop.v1.ProductService/GetProduct\",state=\"shut\"} 1"
+        ),
+        "{told}"
+    );
+    assert!(told.contains("bridge_upstream_breaker{method=\"\",state=\"admitting\"} 1"), "{told}");
+    assert_eq!(api.calls().len(), 2);
+}
+
 /// The numbers of the connections on which four calls arrive, one after the other.
 async fn connections(age: Duration) -> Vec<usize> {
     let (api, seen) = keeping(|_, _| raw("200 OK", "", PRODUCT)).await;

@@ -26,6 +26,7 @@ const GET_PRODUCT: &str = "/shop.v1.ProductService/GetProduct";
 /// A running bridge.
 pub(crate) struct Bridge {
     pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
     pub(crate) stats: Arc<Stats>,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<Stopped>,
@@ -47,6 +48,7 @@ impl Bridge {
     pub(crate) fn to(url: &str) -> Builder {
         let config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
+            admin: Some("127.0.0.1:0".parse().unwrap()),
             upstream: UpstreamConfig::new(url.parse().unwrap()),
             connections: ConnectionConfig::default(),
             inbound: InboundConfig::default(),
@@ -158,7 +160,7 @@ impl Builder {
 
     pub(crate) async fn start(self) -> Bridge {
         let app = App::bind(self.config, self.contract).await.unwrap();
-        let (address, stats) = (app.local_addr(), app.stats());
+        let (address, admin, stats) = (app.local_addr(), app.admin_addr().unwrap(), app.stats());
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(app.serve(async {
             // A bridge that is dropped without a word is stopped by its handle.
@@ -166,7 +168,7 @@ impl Builder {
                 std::future::pending::<()>().await;
             }
         }));
-        Bridge { address, stats, stop: Some(stop), served }
+        Bridge { address, admin, stats, stop: Some(stop), served }
     }
 }
 
