@@ -67,7 +67,14 @@ pub enum BreakerState {
 /// One breaker.
 pub(super) struct Breaker {
     config: BreakerConfig,
-    state: Mutex<State>,
+    era: Mutex<Era>,
+}
+
+/// A time between two changes of the state. Only the calls that began in it count in it.
+#[derive(Debug)]
+struct Era {
+    number: u64,
+    state: State,
 }
 
 /// What a breaker does with calls.
@@ -99,7 +106,15 @@ struct Part {
 #[derive(Debug)]
 pub(super) struct Pass {
     breaker: Arc<Breaker>,
-    is_probe: bool,
+    /// The era in which it began; a probe has one of its own.
+    era: u64,
+}
+
+/// A call that is on its way. An API that hangs says nothing before its callers go away, so that this is looked at then.
+struct Trial<'a, S> {
+    breakers: &'a Breakers<S>,
+    terms: &'a Terms,
+    passes: Option<(Pass, Pass)>,
 }
 
 /// What an outcome says.
@@ -153,14 +168,34 @@ impl<S: Exchange> Exchange for Breakers<S> {
         }
         let host = self.admit(&self.host.breaker)?;
         let endpoint = self.admit(&self.host.endpoint(terms.endpoint))?;
+        let mut trial = Trial { breakers: self, terms, passes: Some((host, endpoint)) };
         let outcome = self.inner.exchange(request, terms).await;
-        let now = Instant::now();
-        let (host_is, endpoint_is) = health(&outcome);
-        self.heard(endpoint.end(endpoint_is, now), "one endpoint");
-        let turn = host.end(host_is, now);
-        self.heard(turn, "all of it");
-        self.host.show(turn);
+        trial.end(health(&outcome));
         outcome
+    }
+}
+
+// === impl Trial ===
+
+impl<S> Trial<'_, S> {
+    fn end(&mut self, (host_is, endpoint_is): (Health, Health)) {
+        let Some((host, endpoint)) = self.passes.take() else { return };
+        let now = Instant::now();
+        self.breakers.heard(endpoint.end(endpoint_is, now), "one endpoint");
+        let turn = host.end(host_is, now);
+        self.breakers.heard(turn, "all of it");
+        if turn != Turn::Stays {
+            self.breakers.host.show();
+        }
+    }
+}
+
+impl<S> Drop for Trial<'_, S> {
+    fn drop(&mut self) {
+        if self.passes.is_some() {
+            let endpoint_is = if self.terms.waited_in_vain() { Health::Bad } else { Health::Unknown };
+            self.end((Health::Unknown, endpoint_is));
+        }
     }
 }
 
@@ -174,9 +209,8 @@ impl Host {
 
     /// Hears that the host has answered one who asked past the breaker, so that it need not wait for a call to find out.
     pub(super) fn lives(&self) {
-        let turn = self.breaker.heal();
-        turn.tell("all of it");
-        self.show(turn);
+        self.breaker.heal().tell("all of it");
+        self.show();
     }
 
     /// What the breakers do now.
@@ -194,10 +228,12 @@ impl Host {
         endpoints[endpoint].clone()
     }
 
-    fn show(&self, turn: Turn) {
-        if turn != Turn::Stays {
-            self.shut.send_replace(turn == Turn::Tripped);
-        }
+    /// Tells what is so now, rather than what has changed: two who changed it may come here in any order.
+    fn show(&self) {
+        self.shut.send_if_modified(|shut| {
+            let was = std::mem::replace(shut, self.breaker.state() != BreakerState::Admitting);
+            *shut != was
+        });
     }
 }
 
@@ -258,74 +294,67 @@ fn health(outcome: &Result<Response<Bytes>, Error>) -> (Health, Health) {
 
 impl Breaker {
     pub(super) fn new(config: &BreakerConfig) -> Self {
-        Self { config: config.clone(), state: Mutex::new(State::Admitting(Counts::new())) }
+        let era = Era { number: 0, state: State::Admitting(Counts::new()) };
+        Self { config: config.clone(), era: Mutex::new(era) }
     }
 
     /// Lets a call through, or says when it is worth trying again.
     pub(super) fn admit(self: Arc<Self>, now: Instant) -> Result<Pass, Duration> {
-        let mut state = self.lock();
-        let is_probe = match &mut *state {
-            State::Admitting(_) => false,
-            State::Shut { until, .. } if now < *until => return Err(*until - now),
-            State::Shut { trips, .. } => {
-                *state = State::Probing { busy: true, trips: *trips };
-                true
+        let mut era = self.lock();
+        match era.state {
+            State::Admitting(_) => {}
+            State::Shut { until, .. } if now < until => return Err(until - now),
+            State::Probing { busy: true, trips } => return Err(self.pause(trips)),
+            State::Shut { trips, .. } | State::Probing { busy: false, trips } => {
+                era.begin(State::Probing { busy: true, trips });
             }
-            State::Probing { busy: true, trips } => return Err(self.pause(*trips)),
-            State::Probing { busy, .. } => {
-                *busy = true;
-                true
-            }
-        };
-        drop(state);
-        Ok(Pass { breaker: self, is_probe })
+        }
+        let number = era.number;
+        drop(era);
+        Ok(Pass { breaker: self, era: number })
     }
 
-    fn learn(&self, health: Health, is_probe: bool, now: Instant) -> Turn {
-        let mut state = self.lock();
-        match (&mut *state, health) {
-            (State::Admitting(counts), Health::Good) => {
-                counts.add(false, now);
-                Turn::Stays
-            }
+    fn learn(&self, health: Health, began_in: u64, now: Instant) -> Turn {
+        let mut era = self.lock();
+        if era.number != began_in {
+            return Turn::Stays;
+        }
+        match (&mut era.state, health) {
+            (State::Admitting(counts), Health::Good) => counts.add(false, now),
             (State::Admitting(counts), Health::Bad) => {
                 counts.add(true, now);
-                if !counts.are_too_bad(&self.config) {
-                    return Turn::Stays;
+                if counts.are_too_bad(&self.config) {
+                    era.begin(State::Shut { until: now + self.pause(0), trips: 0 });
+                    return Turn::Tripped;
                 }
-                *state = State::Shut { until: now + self.pause(0), trips: 0 };
-                Turn::Tripped
             }
-            (State::Probing { .. }, Health::Good) if is_probe => {
-                *state = State::Admitting(Counts::new());
-                Turn::Healed
+            (State::Probing { .. }, Health::Good) => {
+                era.begin(State::Admitting(Counts::new()));
+                return Turn::Healed;
             }
-            (State::Probing { trips, .. }, Health::Bad) if is_probe => {
+            (State::Probing { trips, .. }, Health::Bad) => {
                 let trips = *trips + 1;
-                *state = State::Shut { until: now + self.pause(trips), trips };
-                Turn::Stays
+                era.begin(State::Shut { until: now + self.pause(trips), trips });
             }
-            (State::Probing { busy, .. }, Health::Unknown) if is_probe => {
-                *busy = false;
-                Turn::Stays
-            }
-            // A call that began before the breaker shut.
-            _ => Turn::Stays,
+            (State::Probing { busy, .. }, Health::Unknown) => *busy = false,
+            // Nobody begins while it is shut.
+            (State::Admitting(_), Health::Unknown) | (State::Shut { .. }, _) => {}
         }
+        Turn::Stays
     }
 
     /// Admits calls again, whatever was before.
     fn heal(&self) -> Turn {
-        let mut state = self.lock();
-        if matches!(*state, State::Admitting(_)) {
+        let mut era = self.lock();
+        if matches!(era.state, State::Admitting(_)) {
             return Turn::Stays;
         }
-        *state = State::Admitting(Counts::new());
+        era.begin(State::Admitting(Counts::new()));
         Turn::Healed
     }
 
     fn state(&self) -> BreakerState {
-        match *self.lock() {
+        match self.lock().state {
             State::Admitting(_) => BreakerState::Admitting,
             State::Shut { .. } => BreakerState::Shut,
             State::Probing { .. } => BreakerState::Probing,
@@ -336,14 +365,22 @@ impl Breaker {
         self.config.pause * 2_u32.saturating_pow(trips).min(LONGEST)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Era> {
+        self.era.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Breaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Breaker").field("state", &*self.lock()).finish_non_exhaustive()
+        f.debug_struct("Breaker").field("era", &*self.lock()).finish_non_exhaustive()
+    }
+}
+
+// === impl Era ===
+
+impl Era {
+    fn begin(&mut self, state: State) {
+        *self = Self { number: self.number + 1, state };
     }
 }
 
@@ -351,17 +388,15 @@ impl fmt::Debug for Breaker {
 
 impl Pass {
     /// Tells how the call ended.
-    pub(super) fn end(mut self, health: Health, now: Instant) -> Turn {
-        let is_probe = std::mem::take(&mut self.is_probe);
-        self.breaker.learn(health, is_probe, now)
+    pub(super) fn end(self, health: Health, now: Instant) -> Turn {
+        // That it is dropped then changes no more: what it said has begun another era, or silence adds nothing to it.
+        self.breaker.learn(health, self.era, now)
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        if self.is_probe {
-            self.breaker.learn(Health::Unknown, true, Instant::now());
-        }
+        self.breaker.learn(Health::Unknown, self.era, Instant::now());
     }
 }
 
@@ -393,3 +428,6 @@ impl Counts {
         self.in_a_row >= config.failures || (calls >= MIN_CALLS && rate >= f64::from(config.failure_rate))
     }
 }
+
+#[cfg(test)]
+mod tests;

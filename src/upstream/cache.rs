@@ -16,7 +16,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{self, HeaderName},
+};
 use http_cache_semantics::{AfterResponse, BeforeRequest, CacheOptions, CachePolicy};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter, sync::DefaultLifecycle};
 use tokio::{
@@ -50,6 +53,15 @@ const STALE_MARGIN: u32 = 20;
 /// How long a revalidation may take that nobody waits for.
 const BACKGROUND_TIME: Duration = Duration::from_secs(30);
 
+/// What describes the body that is kept, whatever the 304 says that confirms it.
+const OF_THE_BODY: [HeaderName; 5] = [
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::TRANSFER_ENCODING,
+];
+
 /// A private cache whose answers say by themselves how long they are fresh: heuristics would be a guess.
 const OPTIONS: CacheOptions = CacheOptions {
     shared: false,
@@ -82,9 +94,9 @@ struct Entry {
     response: Arc<Response<Bytes>>,
     memo: Arc<Memo>,
     policy: CachePolicy,
-    /// When it came, or was confirmed.
-    confirmed: Instant,
-    /// How long it is served unasked from then on.
+    /// When it was asked for, or asked whether it is still good; it may be as old as that.
+    asked: Instant,
+    /// How long it is served unasked from then on, if its method does not say.
     fresh: Duration,
     /// How many writes there had been when it was asked for.
     writes: u64,
@@ -100,6 +112,15 @@ pub(super) struct Fetched {
     memo: Arc<Memo>,
     unmodified: bool,
     stored: bool,
+}
+
+/// A request on its way to the API, and where its answer is kept.
+struct Asking {
+    key: Key,
+    request: Request<Bytes>,
+    /// How many writes there had been when it began.
+    writes: u64,
+    begun: Instant,
 }
 
 /// A place beside an answer for what is made of it, so that it is made once.
@@ -145,18 +166,19 @@ impl<S: Exchange> Cache<S> {
         let found = self.inner.store.as_ref().and_then(|store| store.get(&key));
         let writes = self.inner.writes.load(Ordering::Acquire);
         if let Some(entry) = found.as_ref().filter(|entry| entry.writes == writes) {
-            if entry.is_fresh(Duration::ZERO) {
+            if entry.is_fresh(terms.ttl, Duration::ZERO) {
                 self.inner.stats.count(Event::CacheHit);
                 return Ok(entry.reply(false));
             }
-            if entry.is_fresh(self.inner.config.stale_while_revalidate) {
+            if entry.is_fresh(terms.ttl, self.inner.config.stale_while_revalidate) {
                 self.refresh(entry, key, request, terms);
                 self.inner.stats.count(Event::CacheStale);
                 return Ok(entry.reply(true));
             }
         }
+        let stale_if_error = self.inner.config.stale_if_error;
         let may_be_stale =
-            |entry: &Arc<Entry>| entry.writes == writes && entry.is_fresh(self.inner.config.stale_if_error);
+            |entry: &Arc<Entry>| entry.writes == writes && entry.is_fresh(terms.ttl, stale_if_error);
         match found.clone().filter(may_be_stale) {
             Some(stale) => {
                 let time = terms.deadline.left();
@@ -202,7 +224,7 @@ impl<S: Exchange> Cache<S> {
         terms.deadline = Deadline::after(BACKGROUND_TIME);
         tokio::spawn(async move {
             // What comes of it stands in the store, or is tried again.
-            let _ = cache.fetch(key, request, Some(entry.clone()), &terms).await;
+            let _ = timeout(BACKGROUND_TIME, cache.fetch(key, request, Some(entry.clone()), &terms)).await;
             entry.refreshing.store(false, Ordering::Relaxed);
         });
     }
@@ -218,52 +240,49 @@ impl<S: Exchange> Inner<S> {
         found: Option<Arc<Entry>>,
         terms: &Terms,
     ) -> Result<Fetched, Error> {
-        let writes = self.writes.load(Ordering::Acquire);
-        let Some(found) = found else {
-            let answer = self.inner.exchange(request.clone(), terms).await?;
-            return Ok(self.keep(key, &request, answer, writes, terms));
-        };
-        let conditional = conditional(&found.policy, &request);
-        let answer = self.inner.exchange(conditional, terms).await?;
-        if answer.status() != StatusCode::NOT_MODIFIED {
-            return Ok(self.keep(key, &request, answer, writes, terms));
-        }
-        match found.policy.after_response(&request, &answer, SystemTime::now()) {
-            AfterResponse::NotModified(policy, head) => {
-                self.stats.count(Event::CacheRevalidated);
-                let response = Arc::new(Response::from_parts(head, found.response.body().clone()));
-                let (memo, stored) = (found.memo.clone(), true);
-                self.store(key, response.clone(), memo.clone(), policy, writes, terms);
-                Ok(Fetched { response, memo, unmodified: true, stored })
+        let (writes, begun) = (self.writes.load(Ordering::Acquire), Instant::now());
+        let asking = Asking { key, request, writes, begun };
+        if let Some(found) = found {
+            let conditional = conditional(&found.policy, &asking.request);
+            let answer = self.inner.exchange(conditional, terms).await?;
+            if answer.status() != StatusCode::NOT_MODIFIED {
+                return Ok(self.keep(asking, answer, None, terms));
+            }
+            if let Some(response) = found.confirmed(&asking.request, &answer) {
+                return Ok(self.keep(asking, response, Some(found.memo.clone()), terms));
             }
             // It confirms another answer than the one that is here.
-            AfterResponse::Modified(..) => {
-                let answer = self.inner.exchange(request.clone(), terms).await?;
-                Ok(self.keep(key, &request, answer, writes, terms))
-            }
+            terms.starts_over();
         }
+        let answer = self.inner.exchange(asking.request.clone(), terms).await?;
+        Ok(self.keep(asking, answer, None, terms))
     }
 
-    /// Stores an answer if that is allowed and of use.
+    /// Stores an answer, or one that was confirmed and has a memo, if that is allowed and of use.
     fn keep(
         &self,
-        key: Key,
-        request: &Request<Bytes>,
+        asking: Asking,
         answer: Response<Bytes>,
-        writes: u64,
+        confirmed: Option<Arc<Memo>>,
         terms: &Terms,
     ) -> Fetched {
-        let (response, memo) = (Arc::new(answer), Arc::<Memo>::default());
-        let policy = CachePolicy::new_options(request, &*response, SystemTime::now(), OPTIONS);
-        let stored = policy.is_storable() && self.is_of_use(&response, &policy, terms);
-        if stored {
+        let (response, unmodified) = (Arc::new(answer), confirmed.is_some());
+        let memo = confirmed.unwrap_or_default();
+        let policy = policy(&asking.request, &response);
+        let stored =
+            policy.is_storable() && is_for_equals(&response) && self.is_of_use(&response, &policy, terms);
+        if unmodified {
+            self.stats.count(Event::CacheRevalidated);
+        } else if stored {
             self.stats.count(Event::CacheStored);
-            self.store(key, response.clone(), memo.clone(), policy, writes, terms);
-        } else if let Some(store) = &self.store {
-            // What is there is no longer what the API says.
-            store.remove(&key);
         }
-        Fetched { response, memo, unmodified: false, stored }
+        if stored {
+            self.store(asking, response.clone(), memo.clone(), policy, terms);
+        } else if let Some(store) = self.store.as_ref().filter(|_| !response.status().is_server_error()) {
+            // What is there is no longer what the API says.
+            store.remove(&asking.key);
+        }
+        Fetched { response, memo, unmodified, stored }
     }
 
     fn is_of_use(&self, response: &Response<Bytes>, policy: &CachePolicy, terms: &Terms) -> bool {
@@ -271,37 +290,41 @@ impl<S: Exchange> Inner<S> {
             [header::ETAG, header::LAST_MODIFIED].iter().any(|name| response.headers().contains_key(name));
         let is_served_stale =
             !self.config.stale_if_error.is_zero() || !self.config.stale_while_revalidate.is_zero();
-        let is_fresh = !self.freshness(response, policy, terms).is_zero();
+        let fresh = terms.ttl.filter(|_| response.status().is_success()).unwrap_or(self.freshness(policy));
         self.store.is_some()
-            && (is_fresh || response.status().is_success() && (has_validator || is_served_stale))
+            // A failure does not replace what is there.
+            && !response.status().is_server_error()
+            && (!fresh.is_zero() || response.status().is_success() && (has_validator || is_served_stale))
     }
 
-    /// How long an answer is served unasked.
-    fn freshness(&self, response: &Response<Bytes>, policy: &CachePolicy, terms: &Terms) -> Duration {
-        let by_api = match self.config.freshness {
+    /// How long an answer is served unasked, if its method does not say.
+    fn freshness(&self, policy: &CachePolicy) -> Duration {
+        match self.config.freshness {
             Freshness::Revalidate => Duration::ZERO,
             Freshness::Api => policy.time_to_live(SystemTime::now()),
-        };
-        terms.ttl.filter(|_| response.status().is_success()).unwrap_or(by_api)
+        }
     }
 
     fn store(
         &self,
-        key: Key,
+        asking: Asking,
         response: Arc<Response<Bytes>>,
         memo: Arc<Memo>,
         policy: CachePolicy,
-        writes: u64,
         terms: &Terms,
     ) {
         let Some(store) = &self.store else { return };
-        let fresh = self.freshness(&response, &policy, terms);
-        let size = key.size() + size(&response);
-        let (confirmed, refreshing) = (Instant::now(), AtomicBool::new(false));
-        store.insert(
-            key,
-            Arc::new(Entry { response, memo, policy, confirmed, fresh, writes, refreshing, size }),
-        );
+        let Asking { key, writes, begun, .. } = asking;
+        // It may have waited for a while before it was sent.
+        let asked = terms.sent().unwrap_or(begun);
+        if store.peek(&key).is_some_and(|there| there.asked > asked) {
+            return;
+        }
+        let fresh = self.freshness(&policy);
+        // The policy has the headers of the request too.
+        let size = 2 * key.size() + size(&response);
+        let refreshing = AtomicBool::new(false);
+        store.insert(key, Arc::new(Entry { response, memo, policy, asked, fresh, writes, refreshing, size }));
     }
 }
 
@@ -314,9 +337,26 @@ impl<S> fmt::Debug for Inner<S> {
 // === impl Entry ===
 
 impl Entry {
-    /// Whether it may be served unasked, if it may be that much too old.
-    fn is_fresh(&self, too_old: Duration) -> bool {
-        self.confirmed.elapsed() < self.fresh + too_old
+    /// Whether it may be served unasked, given what its method says, if it may be that much too old.
+    fn is_fresh(&self, ttl: Option<Duration>, too_old: Duration) -> bool {
+        let fresh = ttl.filter(|_| self.response.status().is_success()).unwrap_or(self.fresh);
+        self.asked.elapsed() < fresh.saturating_add(too_old)
+    }
+
+    /// This answer with the head that a 304 brings for it (RFC 9111, section 3.2), if it is this one that is confirmed.
+    fn confirmed(&self, request: &Request<Bytes>, answer: &Response<Bytes>) -> Option<Response<Bytes>> {
+        let AfterResponse::NotModified(..) = self.policy.after_response(request, answer, SystemTime::now())
+        else {
+            return None;
+        };
+        let mut response = Response::clone(&self.response);
+        for name in answer.headers().keys().filter(|name| !OF_THE_BODY.contains(name)) {
+            response.headers_mut().remove(name);
+            for value in answer.headers().get_all(name) {
+                response.headers_mut().append(name, value.clone());
+            }
+        }
+        Some(response)
     }
 
     fn reply(&self, stale: bool) -> Reply {
@@ -383,6 +423,32 @@ fn size(response: &Response<Bytes>) -> usize {
     ENTRY_BYTES + headers + response.body().len() + response.body().len().max(MIN_KEPT_BYTES)
 }
 
+/// Whether all requests with the same key can have this answer.
+fn is_for_equals(response: &Response<Bytes>) -> bool {
+    let names = response
+        .headers()
+        .get_all(header::VARY)
+        .iter()
+        .flat_map(|names| names.as_bytes().split(|b| *b == b','));
+    !names.map(<[u8]>::trim_ascii).any(|name| name == b"*" || Key::leaves_out(name))
+}
+
+/// What may be done with an answer. The crate knows directives in small letters only, but `No-Store` means the same.
+fn policy(request: &Request<Bytes>, response: &Response<Bytes>) -> CachePolicy {
+    let now = SystemTime::now();
+    let has_capitals = |value: &HeaderValue| value.as_bytes().iter().any(u8::is_ascii_uppercase);
+    if !response.headers().get_all(header::CACHE_CONTROL).iter().any(has_capitals) {
+        return CachePolicy::new_options(request, response, now, OPTIONS);
+    }
+    let mut response = response.clone();
+    for (_, value) in response.headers_mut().iter_mut().filter(|(name, _)| **name == header::CACHE_CONTROL) {
+        if let Ok(small) = HeaderValue::from_bytes(&value.as_bytes().to_ascii_lowercase()) {
+            *value = small;
+        }
+    }
+    CachePolicy::new_options(request, &response, now, OPTIONS)
+}
+
 /// The request that asks whether what is stored is still good.
 fn conditional(policy: &CachePolicy, request: &Request<Bytes>) -> Request<Bytes> {
     let mut asking = request.clone();
@@ -399,3 +465,6 @@ fn conditional(policy: &CachePolicy, request: &Request<Bytes>) -> Request<Bytes>
     }
     conditional
 }
+
+#[cfg(test)]
+mod tests;

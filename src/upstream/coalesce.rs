@@ -90,6 +90,11 @@ impl Key {
         Self(key.into())
     }
 
+    /// Whether requests can differ in this header and have the same key.
+    pub(super) fn leaves_out(name: &[u8]) -> bool {
+        OF_ONE_CALL.iter().any(|own| own.as_str().as_bytes().eq_ignore_ascii_case(name))
+    }
+
     /// Its size in bytes.
     pub(super) fn size(&self) -> usize {
         self.0.len()
@@ -161,3 +166,6 @@ impl Drop for Landing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

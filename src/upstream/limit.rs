@@ -84,6 +84,7 @@ impl<S: Exchange> Exchange for Limit<S> {
     async fn exchange(&self, request: Request<Bytes>, terms: &Terms) -> Result<Response<Bytes>, Error> {
         let mut permit = self.gate.clone().enter(terms).await?;
         permit.sent = Some(Instant::now());
+        terms.request_leaves();
         self.gate.stats.count(Event::Attempt);
         let outcome = self.inner.exchange(request, terms).await;
         permit.end(verdict(&outcome));

@@ -5,15 +5,15 @@
 //! The pause is full jitter (Brooker, "Exponential Backoff And Jitter"), or what the API asks for.
 
 use std::{
+    collections::VecDeque,
     fmt,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
-use tokio::time::sleep;
-use tower::retry::budget::{Budget, TpsBudget};
+use tokio::time::{Instant, sleep};
 
 use super::{
     Exchange, Terms,
@@ -27,25 +27,42 @@ use crate::{
 
 /// The longest pause before the second attempt; it doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// The time over which the budget counts.
-const BUDGET_TIME: Duration = Duration::from_secs(10);
-/// Retries a second that are always allowed, so that a quiet bridge repeats its one call.
-const BUDGET_RESERVE: u32 = 1;
+/// The seconds over which the budget counts.
+const BUDGET_SECONDS: u64 = 10;
+/// What a retry costs; a call pays a part of it.
+const RETRY: i64 = 1000;
+/// What there is besides, one retry a second, so that a quiet bridge repeats its one call.
+const RESERVE: i64 = 10 * RETRY;
 
 /// Repeats requests.
 pub(super) struct Retry<S> {
     inner: S,
     attempts: u32,
-    budget: TpsBudget,
+    budget: Budget,
     stats: Arc<Stats>,
+}
+
+/// How many retries there may be: a part of the calls of the last seconds, and a few besides.
+struct Budget {
+    /// What a call pays.
+    pays: i64,
+    begun: Instant,
+    /// The last seconds in which there were calls.
+    seconds: Mutex<VecDeque<Second>>,
+}
+
+/// What was paid in a second, less what was spent.
+#[derive(Debug, Clone, Copy)]
+struct Second {
+    number: u64,
+    balance: i64,
 }
 
 // === impl Retry ===
 
 impl<S> Retry<S> {
     pub(super) fn new(inner: S, config: &RetryConfig, stats: Arc<Stats>) -> Self {
-        let budget = TpsBudget::new(BUDGET_TIME, BUDGET_RESERVE, config.budget);
-        Self { inner, attempts: config.attempts, budget, stats }
+        Self { inner, attempts: config.attempts, budget: Budget::new(config.budget), stats }
     }
 
     /// Whether there is an attempt left, and budget for it.
@@ -75,6 +92,7 @@ impl<S: Exchange> Exchange for Retry<S> {
             if !terms.has_time_for(pause) || !self.may_repeat(attempts, terms) {
                 return outcome;
             }
+            terms.starts_over();
             sleep(pause).await;
         }
     }
@@ -86,6 +104,44 @@ impl<S: fmt::Debug> fmt::Debug for Retry<S> {
             .field("inner", &self.inner)
             .field("attempts", &self.attempts)
             .finish_non_exhaustive()
+    }
+}
+
+// === impl Budget ===
+
+impl Budget {
+    fn new(part: f32) -> Self {
+        // From 0 to 1, so that nothing is cut off.
+        #[allow(clippy::cast_possible_truncation)]
+        let pays = (f64::from(part) * RETRY as f64).round() as i64;
+        Self { pays, begun: Instant::now(), seconds: Mutex::default() }
+    }
+
+    /// Counts a call.
+    fn deposit(&self) {
+        self.book(|_| self.pays);
+    }
+
+    /// Counts a retry, if there is enough left for it.
+    fn withdraw(&self) -> bool {
+        self.book(|left| if left >= RETRY { -RETRY } else { 0 }) < 0
+    }
+
+    /// Adds the amount to the balance of this second that is said, given what is left.
+    fn book(&self, amount: impl FnOnce(i64) -> i64) -> i64 {
+        let mut seconds = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = self.begun.elapsed().as_secs();
+        while seconds.front().is_some_and(|second| second.number + BUDGET_SECONDS <= number) {
+            seconds.pop_front();
+        }
+        if seconds.back().is_none_or(|second| second.number < number) {
+            seconds.push_back(Second { number, balance: 0 });
+        }
+        let amount = amount(RESERVE + seconds.iter().map(|second| second.balance).sum::<i64>());
+        if let Some(second) = seconds.back_mut() {
+            second.balance += amount;
+        }
+        amount
     }
 }
 
@@ -115,3 +171,6 @@ fn is_puma_stopping(answer: &Response<Bytes>) -> bool {
     let by_rails = ["x-request-id", "x-runtime"].iter().any(|name| answer.headers().contains_key(*name));
     is_reused && !by_rails && !answer.headers().contains_key(header::CONTENT_TYPE)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,18 +2,19 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::Response;
+use tokio::time::Instant;
 
 use super::Memo;
 use crate::deadline::Deadline;
+
+/// Who gives the API less time than this cannot complain of it.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the layers need to know of a request besides the request.
 #[derive(Debug, Clone)]
@@ -29,7 +30,16 @@ pub struct Terms {
     pub previous_attempts: u32,
     /// How long a good answer is served without asking again, whatever the API says of that.
     pub ttl: Option<Duration>,
-    begun: Arc<AtomicBool>,
+    progress: Arc<Mutex<Progress>>,
+}
+
+/// How far a request has come.
+#[derive(Debug, Default)]
+struct Progress {
+    /// When it was sent.
+    sent: Option<Instant>,
+    /// Whether its answer has begun to come.
+    begun: bool,
 }
 
 /// An answer of the API, which may be shared with other callers.
@@ -71,27 +81,59 @@ pub enum Served {
 impl Terms {
     /// The terms of a request that is sent once.
     pub fn new(endpoint: usize, deadline: Deadline) -> Self {
-        Self { endpoint, deadline, repeatable: false, previous_attempts: 0, ttl: None, begun: Arc::default() }
+        Self {
+            endpoint,
+            deadline,
+            repeatable: false,
+            previous_attempts: 0,
+            ttl: None,
+            progress: Arc::default(),
+        }
     }
 
     /// The same for a request that may outlast its first caller.
     pub(super) fn detached(&self) -> Self {
-        Self { deadline: self.deadline.detached(), begun: Arc::default(), ..self.clone() }
+        Self { deadline: self.deadline.detached(), progress: Arc::default(), ..self.clone() }
+    }
+
+    /// Notes that the request is sent now.
+    pub(super) fn request_leaves(&self) {
+        self.progress().sent = Some(Instant::now());
     }
 
     /// Notes that the answer has begun to come.
     pub(super) fn answer_begins(&self) {
-        self.begun.store(true, Ordering::Release);
+        self.progress().begun = true;
+    }
+
+    /// Notes that this answer is not the one, and that the request will be sent again.
+    pub(super) fn starts_over(&self) {
+        *self.progress() = Progress::default();
+    }
+
+    /// When the request was sent the last time.
+    pub(super) fn sent(&self) -> Option<Instant> {
+        self.progress().sent
     }
 
     /// Whether the answer has begun to come, so that it cannot know of what happens from now on.
     pub(super) fn has_begun(&self) -> bool {
-        self.begun.load(Ordering::Acquire)
+        self.progress().begun
+    }
+
+    /// Whether the API has had nearly all of the time, and enough of it.
+    pub(super) fn waited_in_vain(&self) -> bool {
+        let waited = self.sent().map(|sent| sent.elapsed()).unwrap_or_default();
+        waited >= PATIENCE && self.deadline.left() <= waited / 10
     }
 
     /// Whether there is more time left than this.
     pub(super) fn has_time_for(&self, time: Duration) -> bool {
         self.deadline.left() > time
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
