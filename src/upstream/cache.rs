@@ -5,9 +5,7 @@
 //! message that was made of an answer stays beside it.
 
 use std::{
-    any::Any,
     fmt,
-    future::Future,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -16,21 +14,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{
-    HeaderValue, Method, Request, Response, StatusCode,
-    header::{self, HeaderName},
-};
-use http_cache_semantics::{AfterResponse, BeforeRequest, CacheOptions, CachePolicy};
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter, sync::DefaultLifecycle};
-use tokio::{
-    sync::OnceCell,
-    time::{Instant, timeout},
-};
+use http::{Method, Request, Response, StatusCode, header};
+use http_cache_semantics::CachePolicy;
+use tokio::time::{Instant, timeout};
 
 use super::{
-    Exchange, Reply, Served, Terms,
+    Exchange, Memo, Reply, Served, Terms,
     coalesce::{Flights, Key},
     stats::{Event, Stats},
+    stored::{Entry, Store, conditional, is_for_equals, policy, size, store},
 };
 use crate::{
     config::{CacheConfig, Freshness},
@@ -38,39 +30,10 @@ use crate::{
     error::{Error, Side},
 };
 
-/// What an entry takes besides key, headers and bodies.
-const ENTRY_BYTES: usize = 512;
-/// What a header takes besides its text, in the answer and in the policy.
-const HEADER_BYTES: usize = 128;
-/// What is made of an answer is kept if it is no larger than the answer, or than this.
-const MIN_KEPT_BYTES: usize = 256;
-/// For how many entries there is room at once; it grows.
-const FIRST_ENTRIES: usize = 256;
-/// In how many parts the store is locked; no entry is larger than a part.
-const PARTS: usize = 4;
 /// What is kept of the time of a call to serve a stale answer instead.
 const STALE_MARGIN: u32 = 20;
 /// How long a revalidation may take that nobody waits for.
 const BACKGROUND_TIME: Duration = Duration::from_secs(30);
-
-/// What describes the body that is kept, whatever the 304 says that confirms it.
-const OF_THE_BODY: [HeaderName; 5] = [
-    header::CONTENT_ENCODING,
-    header::CONTENT_LENGTH,
-    header::CONTENT_RANGE,
-    header::CONTENT_TYPE,
-    header::TRANSFER_ENCODING,
-];
-
-/// A private cache whose answers say by themselves how long they are fresh: heuristics would be a guess.
-const OPTIONS: CacheOptions = CacheOptions {
-    shared: false,
-    cache_heuristic: 0.0,
-    immutable_min_time_to_live: Duration::ZERO,
-    ignore_cargo_cult: false,
-};
-
-type Store = quick_cache::sync::Cache<Key, Arc<Entry>, Weight>;
 
 /// Serves what is stored, and sends what is not.
 #[derive(Debug)]
@@ -87,22 +50,6 @@ struct Inner<S> {
     /// Counts writes; what was asked for before the last one is not served unasked.
     writes: AtomicU64,
     stats: Arc<Stats>,
-}
-
-/// A stored answer.
-struct Entry {
-    response: Arc<Response<Bytes>>,
-    memo: Arc<Memo>,
-    policy: CachePolicy,
-    /// When it was asked for, or asked whether it is still good; it may be as old as that.
-    asked: Instant,
-    /// How long it is served unasked from then on, if its method does not say.
-    fresh: Duration,
-    /// How many writes there had been when it was asked for.
-    writes: u64,
-    /// Whether somebody asks already whether it is still good, while it is served.
-    refreshing: AtomicBool,
-    size: usize,
 }
 
 /// An answer that several callers may have.
@@ -122,16 +69,6 @@ struct Asking {
     writes: u64,
     begun: Instant,
 }
-
-/// A place beside an answer for what is made of it, so that it is made once.
-#[derive(Debug, Default)]
-pub struct Memo {
-    kept: OnceCell<Box<dyn Any + Send + Sync>>,
-}
-
-/// What a stored answer takes.
-#[derive(Debug, Clone, Copy)]
-struct Weight;
 
 /// A request that may change what others have been answered; it counts when this is dropped.
 struct Write<'a, S>(&'a Inner<S>);
@@ -334,66 +271,6 @@ impl<S> fmt::Debug for Inner<S> {
     }
 }
 
-// === impl Entry ===
-
-impl Entry {
-    /// Whether it may be served unasked, given what its method says, if it may be that much too old.
-    fn is_fresh(&self, ttl: Option<Duration>, too_old: Duration) -> bool {
-        let fresh = ttl.filter(|_| self.response.status().is_success()).unwrap_or(self.fresh);
-        self.asked.elapsed() < fresh.saturating_add(too_old)
-    }
-
-    /// This answer with the head that a 304 brings for it (RFC 9111, section 3.2), if it is this one that is confirmed.
-    fn confirmed(&self, request: &Request<Bytes>, answer: &Response<Bytes>) -> Option<Response<Bytes>> {
-        let AfterResponse::NotModified(..) = self.policy.after_response(request, answer, SystemTime::now())
-        else {
-            return None;
-        };
-        let mut response = Response::clone(&self.response);
-        for name in answer.headers().keys().filter(|name| !OF_THE_BODY.contains(name)) {
-            response.headers_mut().remove(name);
-            for value in answer.headers().get_all(name) {
-                response.headers_mut().append(name, value.clone());
-            }
-        }
-        Some(response)
-    }
-
-    fn reply(&self, stale: bool) -> Reply {
-        Reply { response: self.response.clone(), memo: self.memo.clone(), served: Served::Hit { stale } }
-    }
-}
-
-// === impl Memo ===
-
-impl Memo {
-    /// What is kept, or else what `make` makes, which is then kept. `None` if what is kept is of another type.
-    ///
-    /// # Errors
-    /// That of `make`; nothing is kept then.
-    pub async fn get_or_try_make<T, E, F>(&self, make: impl FnOnce() -> F) -> Result<Option<&T>, E>
-    where
-        T: Any + Send + Sync,
-        F: Future<Output = Result<T, E>>,
-    {
-        let make = || async { Ok::<_, E>(Box::new(make().await?) as Box<dyn Any + Send + Sync>) };
-        Ok(self.kept.get_or_try_init(make).await?.downcast_ref())
-    }
-
-    /// Whether there is room for something of this size beside an answer of that size.
-    pub fn has_room(size: usize, answer: usize) -> bool {
-        size <= answer.max(MIN_KEPT_BYTES)
-    }
-}
-
-// === impl Weight ===
-
-impl Weighter<Key, Arc<Entry>> for Weight {
-    fn weight(&self, _: &Key, entry: &Arc<Entry>) -> u64 {
-        entry.size as u64
-    }
-}
-
 // === impl Write ===
 
 impl<S> Drop for Write<'_, S> {
@@ -401,69 +278,6 @@ impl<S> Drop for Write<'_, S> {
         self.0.writes.fetch_add(1, Ordering::Release);
         self.0.flights.ground();
     }
-}
-
-fn store(bytes: usize) -> Store {
-    let options = OptionsBuilder::new()
-        .shards(PARTS)
-        .estimated_items_capacity(FIRST_ENTRIES)
-        .weight_capacity(bytes as u64)
-        .build()
-        .expect("every option is given");
-    Store::with_options(options, Weight, DefaultHashBuilder::default(), DefaultLifecycle::default())
-}
-
-/// What a stored answer takes: twice the body, for there is room for what is made of it.
-fn size(response: &Response<Bytes>) -> usize {
-    let headers: usize = response
-        .headers()
-        .iter()
-        .map(|(name, value)| 2 * (name.as_str().len() + value.len()) + HEADER_BYTES)
-        .sum();
-    ENTRY_BYTES + headers + response.body().len() + response.body().len().max(MIN_KEPT_BYTES)
-}
-
-/// Whether all requests with the same key can have this answer.
-fn is_for_equals(response: &Response<Bytes>) -> bool {
-    let names = response
-        .headers()
-        .get_all(header::VARY)
-        .iter()
-        .flat_map(|names| names.as_bytes().split(|b| *b == b','));
-    !names.map(<[u8]>::trim_ascii).any(|name| name == b"*" || Key::leaves_out(name))
-}
-
-/// What may be done with an answer. The crate knows directives in small letters only, but `No-Store` means the same.
-fn policy(request: &Request<Bytes>, response: &Response<Bytes>) -> CachePolicy {
-    let now = SystemTime::now();
-    let has_capitals = |value: &HeaderValue| value.as_bytes().iter().any(u8::is_ascii_uppercase);
-    if !response.headers().get_all(header::CACHE_CONTROL).iter().any(has_capitals) {
-        return CachePolicy::new_options(request, response, now, OPTIONS);
-    }
-    let mut response = response.clone();
-    for (_, value) in response.headers_mut().iter_mut().filter(|(name, _)| **name == header::CACHE_CONTROL) {
-        if let Ok(small) = HeaderValue::from_bytes(&value.as_bytes().to_ascii_lowercase()) {
-            *value = small;
-        }
-    }
-    CachePolicy::new_options(request, &response, now, OPTIONS)
-}
-
-/// The request that asks whether what is stored is still good.
-fn conditional(policy: &CachePolicy, request: &Request<Bytes>) -> Request<Bytes> {
-    let mut asking = request.clone();
-    // For that is what it says if it would otherwise serve what is fresh.
-    asking.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    let BeforeRequest::Stale { request: head, .. } = policy.before_request(&asking, SystemTime::now()) else {
-        return request.clone();
-    };
-    let mut conditional = request.clone();
-    for name in [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE] {
-        if let Some(value) = head.headers.get(&name) {
-            conditional.headers_mut().insert(name, value.clone());
-        }
-    }
-    conditional
 }
 
 #[cfg(test)]

@@ -14,9 +14,11 @@ mod coalesce;
 mod connect;
 mod finder;
 mod limit;
+mod memo;
 mod queue;
 mod retry;
 mod stats;
+mod stored;
 mod terms;
 
 use std::{sync::Arc, time::Duration};
@@ -27,7 +29,7 @@ use tokio::sync::watch;
 
 pub use self::{
     breaker::{BreakerState, BreakerStates},
-    cache::Memo,
+    memo::Memo,
     stats::{Event, Snapshot, Stats},
     terms::{Reply, Served, Terms},
 };

@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use http::HeaderValue;
 use proptest::prelude::*;
 use tokio::{
     task::{JoinHandle, JoinSet},
