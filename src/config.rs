@@ -89,7 +89,7 @@ pub struct BreakerConfig {
     pub failures: u32,
     /// The part of the calls of the last ten seconds that has failed which shuts it, from 0 to 1.
     pub failure_rate: f32,
-    /// How long it stays shut at first; up to eight times as long if the API goes on failing.
+    /// How long it stays shut at first, and twice as long if the API goes on failing.
     pub pause: Duration,
 }
 

@@ -4,7 +4,7 @@
 //! header is read here. Its format is in gRPC's `PROTOCOL-HTTP2.md`: at most eight digits and a unit.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -19,7 +19,14 @@ const MARGIN: (u32, Duration) = (20, Duration::from_millis(50));
 
 /// When a call has to be done. Several callers may share one request; it then lasts as long as the last of them waits.
 #[derive(Debug, Clone)]
-pub struct Deadline(Arc<Mutex<Instant>>);
+pub struct Deadline(Arc<Mutex<Span>>);
+
+/// When the first of the callers gives up, and when the last.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    first: Instant,
+    last: Instant,
+}
 
 /// A `grpc-timeout` that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,17 +38,18 @@ pub struct MalformedTimeout(String);
 impl Deadline {
     /// This time from now.
     pub fn after(time: Duration) -> Self {
-        Self(Arc::new(Mutex::new(Instant::now() + time)))
+        let at = Instant::now() + time;
+        Self(Arc::new(Mutex::new(Span { first: at, last: at })))
     }
 
     /// Another one, which is the same for now.
     pub fn detached(&self) -> Self {
-        Self(Arc::new(Mutex::new(self.at())))
+        Self(Arc::new(Mutex::new(*self.lock())))
     }
 
     /// The moment, as it is known now.
     pub fn at(&self) -> Instant {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lock().last
     }
 
     /// How much time is left.
@@ -49,11 +57,20 @@ impl Deadline {
         self.at().saturating_duration_since(Instant::now())
     }
 
+    /// How much time the one who gives up first has left.
+    pub fn left_for_all(&self) -> Duration {
+        self.lock().first.saturating_duration_since(Instant::now())
+    }
+
     /// Lasts at least as long as the other one from now on.
     pub fn extend(&self, other: &Self) {
-        let other = other.at();
-        let mut at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *at = other.max(*at);
+        let other = *other.lock();
+        let mut span = self.lock();
+        *span = Span { first: other.first.min(span.first), last: other.last.max(span.last) };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Span> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

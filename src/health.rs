@@ -19,6 +19,9 @@ pub const LIVENESS: &str = "liveness";
 /// The name of the health service itself.
 pub const HEALTH_SERVICE: &str = "grpc.health.v1.Health";
 
+/// The longest pause after a probe that failed: callers wait for the API to come back.
+const PAUSE_WHILE_DOWN: Duration = Duration::from_secs(1);
+
 /// What the process says of its own health.
 #[derive(Debug, Clone)]
 pub struct Health {
@@ -64,7 +67,8 @@ impl Health {
                 self.set(now).await;
                 serving = Some(now);
             }
-            pause(config, &mut shut).await;
+            let longest = if failed == 0 { config.interval } else { config.interval.min(PAUSE_WHILE_DOWN) };
+            pause(longest, &mut shut).await;
         }
     }
 
@@ -103,9 +107,9 @@ async fn probe(upstream: &Upstream, config: &ProbeConfig) -> Result<(), String> 
 }
 
 /// Until the next probe, or until the breaker of the API shuts or admits calls again.
-async fn pause(config: &ProbeConfig, shut: &mut watch::Receiver<bool>) {
+async fn pause(longest: Duration, shut: &mut watch::Receiver<bool>) {
     tokio::select! {
-        () = tokio::time::sleep(config.interval) => {}
+        () = tokio::time::sleep(longest) => {}
         Ok(()) = shut.changed() => {}
     }
 }

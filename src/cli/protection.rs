@@ -73,7 +73,7 @@ pub(super) struct ProtectionSettings {
         help_heading = "Protection"
     )]
     breaker_failure_rate: String,
-    /// How long a breaker stays shut at first; up to eight times as long while the API goes on failing
+    /// How long a breaker stays shut at first; twice as long while the API goes on failing
     #[arg(
         long,
         env = "BRIDGE_BREAKER_PAUSE",

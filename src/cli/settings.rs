@@ -109,7 +109,7 @@ pub(super) struct ServeSettings {
         hide_default_value = true
     )]
     probe_path: String,
-    /// The pause between two probes
+    /// The pause between two probes; a second at most after one that failed
     #[arg(
         long,
         env = "BRIDGE_PROBE_INTERVAL",

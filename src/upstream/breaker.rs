@@ -26,7 +26,7 @@ const PARTS: u32 = 10;
 /// Fewer calls than this in the window have no rate.
 const MIN_CALLS: u32 = 20;
 /// A breaker that trips again and again stays shut for up to this many times the first pause.
-const LONGEST: u32 = 8;
+const LONGEST: u32 = 2;
 
 /// Refuses calls while their endpoint, or the whole host, fails.
 #[derive(Debug)]
@@ -84,8 +84,8 @@ enum State {
     Admitting(Counts),
     /// It refuses them until a time.
     Shut { until: Instant, trips: u32 },
-    /// It lets one through at a time, to see how it fares.
-    Probing { busy: bool, trips: u32 },
+    /// It lets one through at a time, to see how it fares, and another one after a pause if that one hangs.
+    Probing { since: Option<Instant>, trips: u32 },
 }
 
 /// What happened in the last seconds.
@@ -304,9 +304,11 @@ impl Breaker {
         match era.state {
             State::Admitting(_) => {}
             State::Shut { until, .. } if now < until => return Err(until - now),
-            State::Probing { busy: true, trips } => return Err(self.pause(trips)),
-            State::Shut { trips, .. } | State::Probing { busy: false, trips } => {
-                era.begin(State::Probing { busy: true, trips });
+            State::Probing { since: Some(since), .. } if now < since + self.pause(0) => {
+                return Err(since + self.pause(0) - now);
+            }
+            State::Shut { trips, .. } | State::Probing { trips, .. } => {
+                era.begin(State::Probing { since: Some(now), trips });
             }
         }
         let number = era.number;
@@ -336,7 +338,7 @@ impl Breaker {
                 let trips = *trips + 1;
                 era.begin(State::Shut { until: now + self.pause(trips), trips });
             }
-            (State::Probing { busy, .. }, Health::Unknown) => *busy = false,
+            (State::Probing { since, .. }, Health::Unknown) => *since = None,
             // Nobody begins while it is shut.
             (State::Admitting(_), Health::Unknown) | (State::Shut { .. }, _) => {}
         }

@@ -189,7 +189,7 @@ impl<S: Exchange> Inner<S> {
                 return Ok(self.keep(asking, response, Some(found.memo.clone()), terms));
             }
             // It confirms another answer than the one that is here.
-            terms.starts_over();
+            terms.starts_over(Duration::ZERO);
         }
         let answer = self.inner.exchange(asking.request.clone(), terms).await?;
         Ok(self.keep(asking, answer, None, terms))

@@ -31,11 +31,15 @@ const USER_AGENT: HeaderValue =
 /// How many HTTP/2 connections there are, so that more than one address behind a name is used.
 const HTTP2_CONNECTIONS: usize = 4;
 
+type Pool = legacy::Client<Connector, Full<Bytes>>;
+
 /// Sends requests to the API.
 #[derive(Clone)]
 pub(super) struct Client {
     /// One pool, or one for each connection of HTTP/2, which shares a connection as soon as it has one.
-    pools: Vec<legacy::Client<Connector, Full<Bytes>>>,
+    pools: Vec<Pool>,
+    /// Makes a new connection each time.
+    probes: Pool,
     scheme: Scheme,
     authority: Authority,
     /// The path prefix of the base URL without a slash at its end.
@@ -66,7 +70,8 @@ impl Client {
             HttpVersion::Http2 => HTTP2_CONNECTIONS,
         };
         Ok(Self {
-            pools: (0..pools).map(|_| pool(config, connector.clone())).collect(),
+            pools: (0..pools).map(|_| pool(config).build(connector.clone())).collect(),
+            probes: pool(config).pool_max_idle_per_host(0).build(connector),
             scheme,
             authority,
             prefix,
@@ -76,23 +81,21 @@ impl Client {
         })
     }
 
-    /// Asks for `path` on a connection that is not used again, and gives the status.
+    /// Asks for `path` on a connection of its own, which shows that the API takes new ones, and gives the status.
     pub(super) async fn probe(&self, path: &str, limit: Duration) -> Result<StatusCode, Error> {
         let mut request = Request::new(Bytes::new());
         let path = if path.is_empty() { "/" } else { path };
         *request.uri_mut() = path.parse().map_err(|error: http::uri::InvalidUri| too_long(&error))?;
         request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        // The next one shows again that the API takes new connections.
         request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        let head = timeout(limit, self.begin(request)).await;
+        let head = timeout(limit, self.begin(request, &self.probes)).await;
         Ok(head.map_err(|_| Error::UpstreamTimeout { limit })??.status())
     }
 
     /// Sends a request and waits for the head of its answer.
-    async fn begin(&self, request: Request<Bytes>) -> Result<Response<Incoming>, Error> {
+    async fn begin(&self, request: Request<Bytes>, pool: &Pool) -> Result<Response<Incoming>, Error> {
         let mut request = self.absolute(request)?;
         let connection = capture_connection(&mut request);
-        let pool = &self.pools[if self.pools.len() == 1 { 0 } else { fastrand::usize(..self.pools.len()) }];
         let mut answer = pool.request(request).await.map_err(|error| self.before_answer(&error))?;
         if let Some(record) = answer.extensions_mut().remove::<ConnectionRecord>() {
             answer.extensions_mut().insert(OnReusedConnection(record.count_answer()));
@@ -135,7 +138,9 @@ impl Client {
 impl Exchange for Client {
     async fn exchange(&self, request: Request<Bytes>, terms: &Terms) -> Result<Response<Bytes>, Error> {
         let attempt = async {
-            let answer = self.begin(request).await?;
+            let pool =
+                &self.pools[if self.pools.len() == 1 { 0 } else { fastrand::usize(..self.pools.len()) }];
+            let answer = self.begin(request, pool).await?;
             terms.answer_begins();
             collect(answer, self.max_response_bytes).await
         };
@@ -153,13 +158,13 @@ impl fmt::Debug for Client {
     }
 }
 
-fn pool(config: &UpstreamConfig, connector: Connector) -> legacy::Client<Connector, Full<Bytes>> {
-    legacy::Client::builder(TokioExecutor::new())
-        .timer(TokioTimer::new())
+fn pool(config: &UpstreamConfig) -> legacy::Builder {
+    let mut pool = legacy::Client::builder(TokioExecutor::new());
+    pool.timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(config.pool_idle_timeout)
-        .http2_only(config.http_version == HttpVersion::Http2)
-        .build(connector)
+        .http2_only(config.http_version == HttpVersion::Http2);
+    pool
 }
 
 fn headers(config: &UpstreamConfig) -> HeaderMap {

@@ -2,7 +2,8 @@
 //!
 //! RFC 9111, section 4, lets a cache collapse requests. Equal are method, URL and every header but the ones that name a
 //! single call, so that an answer never crosses credentials. Who comes when the answer has begun to arrive starts a
-//! request of its own, for that answer cannot know of what it may have just changed; so does everyone after a write.
+//! request of its own, for that answer cannot know of what it may have just changed; so does everyone after a write, and
+//! everyone who would join a request that hangs: there would always be somebody who waits for it.
 
 use std::{
     collections::HashMap,
@@ -145,7 +146,11 @@ impl Flights {
     /// The flight for this key, if its answer has not begun to come; it then lasts as long as this caller waits.
     fn boarding(&self, key: &Key, terms: &Terms) -> Option<Shared<Fetching>> {
         let flying = self.lock();
-        let flight = flying.get(key).filter(|flight| !flight.terms.has_begun())?;
+        let joinable = |flight: &&Flight| {
+            let has_hope = !flight.terms.is_overdue() && flight.terms.resumes_before(&terms.deadline);
+            has_hope && !flight.terms.has_begun()
+        };
+        let flight = flying.get(key).filter(joinable)?;
         let answer = flight.answer.upgrade()?;
         flight.terms.deadline.extend(&terms.deadline);
         Some(answer)

@@ -29,6 +29,11 @@ const MIN_PAUSE: Duration = Duration::from_millis(50);
 /// The longest time that a place stays taken for a request that was given up.
 const MAX_LINGER: Duration = Duration::from_secs(5);
 
+/// An answer is overdue when it takes this many times longer than is usual for its endpoint,
+const OVERDUE: u32 = 4;
+/// and this long at least.
+const MIN_OVERDUE: Duration = Duration::from_millis(500);
+
 /// Lets requests through as places come free.
 #[derive(Debug)]
 pub(super) struct Limit<S> {
@@ -55,6 +60,8 @@ pub(super) struct Permit {
     endpoint: usize,
     /// How many were in flight when it was given, this one included.
     among: usize,
+    /// After how long an answer is overdue.
+    overdue: Duration,
     /// When the request was sent.
     sent: Option<Instant>,
     /// How it ended.
@@ -84,7 +91,7 @@ impl<S: Exchange> Exchange for Limit<S> {
     async fn exchange(&self, request: Request<Bytes>, terms: &Terms) -> Result<Response<Bytes>, Error> {
         let mut permit = self.gate.clone().enter(terms).await?;
         permit.sent = Some(Instant::now());
-        terms.request_leaves();
+        terms.request_leaves(permit.overdue);
         self.gate.stats.count(Event::Attempt);
         let outcome = self.inner.exchange(request, terms).await;
         permit.end(verdict(&outcome));
@@ -179,7 +186,9 @@ impl Gate {
     }
 
     fn permit(self: &Arc<Self>, endpoint: usize, state: &State) -> Permit {
-        Permit { gate: self.clone(), endpoint, among: state.queue.in_flight(), sent: None, sample: None }
+        let among = state.queue.in_flight();
+        let overdue = (state.queue.typical(endpoint) * OVERDUE).max(MIN_OVERDUE);
+        Permit { gate: self.clone(), endpoint, among, overdue, sent: None, sample: None }
     }
 
     fn show(&self, state: &State) {

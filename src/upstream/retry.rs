@@ -25,6 +25,8 @@ use crate::{
     error::{Error, retry_after},
 };
 
+/// Which part of a pause there has to be left behind it for the attempt.
+const ATTEMPT: u32 = 10;
 /// The longest pause before the second attempt; it doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The seconds over which the budget counts.
@@ -89,10 +91,13 @@ impl<S: Exchange> Exchange for Retry<S> {
             let Some(asked) = pause_asked(&outcome) else { return outcome };
             let pause =
                 asked.max((FIRST_PAUSE * 2_u32.saturating_pow(attempts - 1)).mul_f64(fastrand::f64()));
-            if !terms.has_time_for(pause) || !self.may_repeat(attempts, terms) {
+            // A pause that the API asks for may be long. Who shares the request and has no time for it is told now.
+            let with_attempt = pause + pause / ATTEMPT;
+            let all_can_wait = asked.is_zero() || terms.all_have_time_for(with_attempt);
+            if !all_can_wait || !terms.has_time_for(with_attempt) || !self.may_repeat(attempts, terms) {
                 return outcome;
             }
-            terms.starts_over();
+            terms.starts_over(pause);
             sleep(pause).await;
         }
     }

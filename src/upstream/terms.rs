@@ -38,6 +38,10 @@ pub struct Terms {
 struct Progress {
     /// When it was sent.
     sent: Option<Instant>,
+    /// When its answer will be overdue.
+    due: Option<Instant>,
+    /// When it will be sent again.
+    resumes: Option<Instant>,
     /// Whether its answer has begun to come.
     begun: bool,
 }
@@ -96,9 +100,10 @@ impl Terms {
         Self { deadline: self.deadline.detached(), progress: Arc::default(), ..self.clone() }
     }
 
-    /// Notes that the request is sent now.
-    pub(super) fn request_leaves(&self) {
-        self.progress().sent = Some(Instant::now());
+    /// Notes that the request is sent now, and should be answered within this time.
+    pub(super) fn request_leaves(&self, answered_within: Duration) {
+        let (mut progress, now) = (self.progress(), Instant::now());
+        (progress.sent, progress.due, progress.resumes) = (Some(now), Some(now + answered_within), None);
     }
 
     /// Notes that the answer has begun to come.
@@ -106,9 +111,14 @@ impl Terms {
         self.progress().begun = true;
     }
 
-    /// Notes that this answer is not the one, and that the request will be sent again.
-    pub(super) fn starts_over(&self) {
-        *self.progress() = Progress::default();
+    /// Notes that this answer is not the one, and that the request will be sent again after a pause.
+    pub(super) fn starts_over(&self, pause: Duration) {
+        *self.progress() = Progress { resumes: Some(Instant::now() + pause), ..Progress::default() };
+    }
+
+    /// Whether the request will be sent again before then, or need not be.
+    pub(super) fn resumes_before(&self, deadline: &Deadline) -> bool {
+        self.progress().resumes.is_none_or(|resumes| resumes < deadline.at())
     }
 
     /// When the request was sent the last time.
@@ -121,6 +131,11 @@ impl Terms {
         self.progress().begun
     }
 
+    /// Whether the API has had more than enough time, and has not begun to answer.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.progress().due.is_some_and(|due| due <= Instant::now())
+    }
+
     /// Whether the API has had nearly all of the time, and enough of it.
     pub(super) fn waited_in_vain(&self) -> bool {
         let waited = self.sent().map(|sent| sent.elapsed()).unwrap_or_default();
@@ -130,6 +145,11 @@ impl Terms {
     /// Whether there is more time left than this.
     pub(super) fn has_time_for(&self, time: Duration) -> bool {
         self.deadline.left() > time
+    }
+
+    /// Whether everyone who waits for the answer has more time left than this.
+    pub(super) fn all_have_time_for(&self, time: Duration) -> bool {
+        self.deadline.left_for_all() > time
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {

@@ -4,7 +4,7 @@
 //! real clients: the typed one in Rust, a Python program, grpcurl. What they read is compared with the JSON
 //! that Rails sends when it is asked directly, so nothing that is expected here has been made up.
 //!
-//! `.ci/run` installs all that is needed. By hand it is `examples/shop-api/start --prepare`, grpcurl (or its
+//! `.ci/run` installs all that is needed. By hand it is `examples/shop-api/start --prepare`, nginx, grpcurl (or its
 //! path in `GRPCURL`) and a Python with the packages of `examples/python` (`PYTHON`), and then
 //! `cargo test --features e2e --test e2e`.
 
@@ -15,6 +15,11 @@
     reason = "all of it is test, the helpers too, for which clippy's own exception does not count"
 )]
 
+#[path = "../it/chaos/health_log.rs"]
+mod health_log;
+#[path = "../it/chaos/storm.rs"]
+#[allow(dead_code, reason = "it is made for the integration tests, which use all of it")]
+mod storm;
 mod support;
 
 mod faults;
@@ -24,5 +29,6 @@ mod misconfigured;
 mod python;
 mod rack;
 mod request_id;
+mod rolling_restart;
 mod stopping;
 mod typed;

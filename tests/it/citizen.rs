@@ -10,7 +10,7 @@ use tonic_health::pb::{
 };
 use tonic_reflection::pb::{v1, v1alpha};
 
-use crate::support::{Api, Bridge, Kitchen, RawApi, details, json, reason};
+use crate::support::{Api, Bridge, Kitchen, Mood, MoodyApi, RawApi, details, json, reason};
 
 /// The frame of a message without a field.
 const EMPTY_MESSAGE: &[u8] = &[0; 5];
@@ -50,6 +50,18 @@ async fn the_probe_asks_for_the_path_that_is_configured() {
     let url = format!("{}/api/", api.url());
     let bridge = Bridge::to(&url).probe(|probe| probe.path = "/up".to_owned()).start().await;
     health_becomes(&bridge, "", ServingStatus::Serving).await;
+}
+
+#[tokio::test]
+async fn an_api_that_is_down_is_asked_after_more_often() {
+    let api = MoodyApi::start().await;
+    api.becomes(Mood::Failing);
+    let hour = Duration::from_secs(3600);
+    let bridge = Bridge::to(&api.url()).probe(|probe| probe.interval = hour).start().await;
+    health_becomes(&bridge, "", ServingStatus::NotServing).await;
+    api.becomes(Mood::Well);
+    let found = health_becomes(&bridge, "", ServingStatus::Serving);
+    tokio::time::timeout(Duration::from_secs(10), found).await.unwrap();
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ mod answers;
 mod any_contract;
 /// The connections of callers: their age, whether somebody is there, and how many calls are taken.
 mod callers;
+/// Everything that an API can do wrong, under load, and what its callers are told meanwhile.
+mod chaos;
 /// What a gRPC client expects of any server: health, reflection, limits, compression, deadlines.
 mod citizen;
 /// The commands that look at a contract, as a process.

@@ -21,7 +21,9 @@ use tokio::{
 };
 use tonic::{Code, Request, Status};
 
-use crate::support::{Api, Bridge, Kitchen, RawApi, details, http2_api, json, read_head, reason};
+use crate::support::{
+    Api, Bridge, Kitchen, Mood, MoodyApi, RawApi, details, http2_api, json, read_head, reason,
+};
 
 const PRODUCT: &str = r#"{"product":{"title":"Tea"}}"#;
 const SECOND: Duration = Duration::from_secs(1);
@@ -161,6 +163,28 @@ async fn who_asks_when_the_answer_has_begun_to_come_gets_a_newer_one() {
     finish.notify_one();
     let old = first.await.unwrap().unwrap().into_inner().product.unwrap().title;
     assert_eq!((old.as_deref(), title.as_deref()), (Some("0"), Some("1")));
+}
+
+/// A request that hangs has somebody who waits for it as long as equal ones come; so they do not wait for the same one.
+#[tokio::test]
+async fn who_asks_the_same_as_a_request_that_hangs_is_not_held_back_by_it() {
+    let api = MoodyApi::start().await;
+    let bridge = Bridge::before(&api.url()).await;
+    api.becomes(Mood::Hanging);
+    let hanging = get_all(&bridge, [7]).await;
+    until(|| api.requests() == 1).await;
+    api.becomes(Mood::Well);
+    let mut shop = bridge.shop().await;
+    let answered = async {
+        loop {
+            let call = shop.get_product(GetProductRequest { id: 7 });
+            if let Ok(answer) = tokio::time::timeout(Duration::from_millis(100), call).await {
+                break answer;
+            }
+        }
+    };
+    tokio::time::timeout(5 * SECOND, answered).await.unwrap().unwrap();
+    assert_eq!((api.requests(), hanging.len()), (2, 1));
 }
 
 #[tokio::test]
@@ -471,6 +495,76 @@ async fn operators_see_a_shut_breaker() {
     assert_eq!(api.calls().len(), 2);
 }
 
+/// One call of GetProduct that may take so long; the caller itself has no timer.
+async fn get_within(bridge: &Bridge, time: Duration) -> Status {
+    let timeout = format!("{}m", time.as_millis());
+    bridge.raw_call(&[("grpc-timeout", &timeout)], vec![0, 0, 0, 0, 2, 8, 7]).await
+}
+
+#[tokio::test]
+async fn an_api_that_hangs_is_left_alone_although_its_callers_are_the_ones_who_give_up() {
+    let api = MoodyApi::start().await;
+    api.becomes(Mood::Hanging);
+    let bridge = Bridge::to(&api.url()).upstream(|upstream| upstream.breaker.failures = 2).start().await;
+    let mut told = Vec::new();
+    // Who has no patience says nothing about the API.
+    for time in [50, 50, 50, 1200, 1200, 1200] {
+        told.push(reason(&get_within(&bridge, Duration::from_millis(time)).await));
+    }
+    assert_eq!(told, [["DEADLINE_EXCEEDED"; 5].as_slice(), &["UPSTREAM_FAILING"]].concat());
+    assert_eq!(bridge.stats.snapshot().of(Event::Tripped), 1);
+}
+
+#[tokio::test]
+async fn a_call_that_tries_a_shut_breaker_and_hangs_does_not_keep_the_next_one_from_trying() {
+    let api = MoodyApi::start().await;
+    let bridge = Bridge::to(&api.url()).upstream(|upstream| {
+        upstream.breaker.failures = 1;
+        upstream.breaker.pause = Duration::from_millis(20);
+    });
+    let bridge = bridge.start().await;
+    api.becomes(Mood::Failing);
+    get_all(&bridge, [1]).await.join_all().await;
+    api.becomes(Mood::Hanging);
+    let mut shop = bridge.shop().await;
+    // Refused until it is the one that tries.
+    let hanging =
+        tokio::spawn(async move { while shop.get_product(GetProductRequest { id: 2 }).await.is_err() {} });
+    until(|| api.requests() == 2).await;
+    api.becomes(Mood::Well);
+    let found = async { while get_all(&bridge, [3]).await.join_all().await[0].is_err() {} };
+    tokio::time::timeout(5 * SECOND, found).await.unwrap();
+    assert!(!hanging.is_finished());
+}
+
+/// Two callers share a request; one of them has time for the pause that the API asks for, and one has not.
+#[tokio::test]
+async fn who_has_no_time_for_the_pause_that_the_api_asks_for_is_told_of_it() {
+    let gate = Arc::new(Semaphore::new(0));
+    let closed = gate.clone();
+    let api = Api::answering(move |seen| {
+        let gate = closed.clone();
+        async move {
+            if seen.uri != "/" {
+                gate.acquire().await.unwrap().forget();
+            }
+            let mut response = json(503, "");
+            response.headers_mut().insert("retry-after", "4".parse().unwrap());
+            response
+        }
+    })
+    .await;
+    let bridge = Bridge::before(&api.url()).await;
+    let opens = async {
+        until(|| bridge.stats.snapshot().of(Event::Collapsed) == 1).await;
+        gate.add_permits(2);
+    };
+    let (patient, hasty, ()) =
+        tokio::join!(get_within(&bridge, 10 * SECOND), get_within(&bridge, 2 * SECOND), opens);
+    assert_eq!([reason(&patient), reason(&hasty)], ["SERVICE_UNAVAILABLE"; 2]);
+    assert_eq!(api.calls().len(), 1);
+}
+
 /// The numbers of the connections on which four calls arrive, one after the other.
 async fn connections(age: Duration) -> Vec<usize> {
     let (api, seen) = keeping(|_, _| raw("200 OK", "", PRODUCT)).await;
@@ -488,6 +582,38 @@ async fn connections(age: Duration) -> Vec<usize> {
 async fn a_connection_is_used_until_it_is_too_old() {
     assert_eq!(connections(60 * SECOND).await, [0, 0, 0, 0]);
     assert_eq!(connections(Duration::from_nanos(1)).await, [0, 1, 2, 3]);
+}
+
+#[tokio::test]
+async fn the_health_probe_takes_a_new_connection_each_time_and_none_of_the_calls() {
+    // Of each connection, whether each request on it was a probe.
+    let heard: Arc<Mutex<Vec<Vec<bool>>>> = Arc::default();
+    let notes = heard.clone();
+    let api = RawApi::hearing(move |mut stream, head| {
+        let (notes, mut head) = (notes.clone(), Some(head));
+        let connection = notes.lock().unwrap().len();
+        notes.lock().unwrap().push(Vec::new());
+        async move {
+            while let Some(asked) = head {
+                notes.lock().unwrap()[connection].push(is_probe(&asked));
+                stream.write_all(&raw("200 OK", "", PRODUCT)).await.unwrap();
+                head = read_head(&mut stream).await;
+            }
+        }
+    })
+    .await;
+    let bridge = Bridge::before(&api.url()).await;
+    let mut shop = bridge.shop().await;
+    for _ in 0..3 {
+        shop.get_product(GetProductRequest { id: 7 }).await.unwrap();
+        let connections = heard.lock().unwrap().len();
+        until(|| heard.lock().unwrap().len() > connections + 2).await;
+    }
+    drop(bridge);
+    let (probes, calls): (Vec<_>, Vec<_>) =
+        heard.lock().unwrap().iter().cloned().partition(|requests| requests[0]);
+    assert_eq!(calls, [[false; 3]]);
+    assert!(probes.len() > 6 && probes.iter().all(|requests| requests.len() == 1), "{probes:?}");
 }
 
 #[tokio::test]

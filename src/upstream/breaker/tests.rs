@@ -46,7 +46,7 @@ type Said = Result<u16, (String, Option<Duration>)>;
 impl Exchange for Api {
     async fn exchange(&self, _: Request<Bytes>, terms: &Terms) -> Result<Response<Bytes>, Error> {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        terms.request_leaves();
+        terms.request_leaves(Duration::from_secs(3600));
         let (takes, does) = self.does.lock().unwrap()[terms.endpoint];
         sleep(takes).await;
         outcome(does).await
@@ -192,10 +192,22 @@ async fn one_call_at_a_time_probes() {
     bench.tell(0, Duration::from_millis(100), Does::Answer(200));
     let probe = bench.spawn(0);
     sleep(Duration::from_millis(99)).await;
-    assert_eq!(bench.call(0).await, refused(1.0));
+    assert_eq!(bench.call(0).await, refused(0.901));
     assert_eq!(bench.sent(), 6);
     assert_eq!(probe.await.unwrap(), Ok(200));
     assert!(bench.calls(20, 0, Does::Answer(200)).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_hangs_lets_another_through_after_a_pause() {
+    let bench = shut().await;
+    advance(PAUSE).await;
+    bench.tell(0, Duration::ZERO, Does::Hang);
+    let hangs = bench.spawn(0);
+    sleep(Duration::from_millis(1)).await;
+    advance(PAUSE).await;
+    assert!(bench.calls(20, 0, Does::Answer(200)).await);
+    assert!(!hangs.is_finished());
 }
 
 #[tokio::test(start_paused = true)]
@@ -208,7 +220,7 @@ async fn what_was_before_is_forgotten_when_it_heals() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_failed_probe_doubles_the_pause_up_to_eightfold() {
+async fn a_failed_probe_doubles_the_pause_once() {
     let bench = shut().await;
     let mut pauses = Vec::new();
     for _ in 0..6 {
@@ -217,8 +229,8 @@ async fn every_failed_probe_doubles_the_pause_up_to_eightfold() {
         advance(pause.unwrap()).await;
         assert!(bench.calls(1, 0, Does::Answer(500)).await);
     }
-    assert_eq!(pauses, [1, 2, 4, 8, 8, 8]);
-    advance(PAUSE * 8).await;
+    assert_eq!(pauses, [1, 2, 2, 2, 2, 2]);
+    advance(PAUSE * 2).await;
     assert!(bench.calls(1, 0, Does::Answer(200)).await);
     // It has healed, so that it begins anew.
     bench.calls(5, 0, Does::Answer(500)).await;
@@ -271,17 +283,17 @@ async fn a_probe_of_before_says_nothing_of_the_next_outage() {
     let bench = Bench::new(&config());
     bench.calls(5, 0, Does::Refuse).await;
     advance(PAUSE).await;
-    bench.tell(0, Duration::from_secs(5), Does::Answer(200));
+    bench.tell(0, Duration::from_millis(1500), Does::Answer(200));
     let old = bench.spawn(0);
     sleep(Duration::from_millis(1)).await;
     bench.breakers.host().lives();
     bench.calls(5, 1, Does::Refuse).await;
     advance(PAUSE).await;
-    bench.tell(1, Duration::from_secs(9), Does::Answer(200));
+    bench.tell(1, Duration::from_millis(900), Does::Answer(200));
     let new = bench.spawn(1);
     assert_eq!(old.await.unwrap(), Ok(200));
     assert!(bench.host_shut());
-    assert_eq!(bench.call(0).await, refused(1.0));
+    assert_eq!(bench.call(0).await, refused(0.501));
     assert_eq!(new.await.unwrap(), Ok(200));
     assert!(!bench.host_shut());
 }
@@ -293,7 +305,7 @@ async fn a_probe_that_is_given_up_makes_room_for_another() {
     bench.tell(0, Duration::from_millis(100), Does::Answer(200));
     let probe = bench.spawn(0);
     sleep(Duration::from_millis(1)).await;
-    assert_eq!(bench.call(0).await, refused(1.0));
+    assert_eq!(bench.call(0).await, refused(0.999));
     probe.abort();
     assert!(probe.await.unwrap_err().is_cancelled());
     assert_eq!(bench.call(0).await, Ok(200));
@@ -424,16 +436,22 @@ enum Is {
     /// With all outcomes since then, which are failures or not.
     Admitting(Vec<(Instant, bool)>),
     Shut(Instant, u32),
-    Probing(u32),
+    Probing(Instant, u32),
 }
 
 impl Model {
     fn begin(&mut self, call: usize, now: Instant) -> Result<(), Duration> {
         match self.is {
             Is::Shut(until, _) if now < until => return Err(until - now),
-            Is::Probing(trips) if !self.running.is_empty() => return Err(pause(trips)),
-            Is::Shut(_, trips) => self.is = Is::Probing(trips),
-            Is::Admitting(_) | Is::Probing(_) => {}
+            Is::Probing(since, _) if !self.running.is_empty() && now < since + PAUSE => {
+                return Err(since + PAUSE - now);
+            }
+            Is::Shut(_, trips) | Is::Probing(_, trips) => {
+                // The one before, if it hangs, counts no more.
+                self.running.clear();
+                self.is = Is::Probing(now, trips);
+            }
+            Is::Admitting(_) => {}
         }
         self.running.push(call);
         Ok(())
@@ -451,8 +469,8 @@ impl Model {
                 outcomes.push((now, health == Health::Bad));
                 if health == Health::Bad { may_trip(outcomes, now) } else { vec![Turn::Stays] }
             }
-            (Is::Probing(_), Health::Good) => vec![Turn::Healed],
-            (Is::Probing(trips), Health::Bad) => {
+            (Is::Probing(..), Health::Good) => vec![Turn::Healed],
+            (Is::Probing(_, trips), Health::Bad) => {
                 let trips = *trips + 1;
                 self.is = Is::Shut(now + pause(trips), trips);
                 vec![Turn::Stays]
@@ -472,7 +490,7 @@ impl Model {
 }
 
 fn pause(trips: u32) -> Duration {
-    PAUSE * [1, 2, 4, 8][trips.min(3) as usize]
+    PAUSE * [1, 2][trips.min(1) as usize]
 }
 
 fn may_trip(outcomes: &[(Instant, bool)], now: Instant) -> Vec<Turn> {

@@ -66,7 +66,7 @@ type Said = Result<(u16, String, String), String>;
 
 impl Exchange for Origin {
     async fn exchange(&self, request: Request<Bytes>, terms: &Terms) -> Result<Response<Bytes>, Error> {
-        terms.request_leaves();
+        terms.request_leaves(Duration::from_secs(3600));
         sleep(WAY[0]).await;
         let (does, answer) = self.0.lock().unwrap().answer(&request);
         sleep(WAY[1]).await;

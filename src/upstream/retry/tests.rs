@@ -31,7 +31,7 @@ struct Bench {
 
 impl Exchange for Api {
     async fn exchange(&self, _: Request<Bytes>, terms: &Terms) -> Outcome {
-        terms.request_leaves();
+        terms.request_leaves(Duration::from_secs(3600));
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
         let outcome = self.outcomes.lock().unwrap().pop_front();
         outcome

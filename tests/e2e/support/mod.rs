@@ -3,6 +3,7 @@
 mod bridge;
 mod comparison;
 mod contract;
+mod nginx;
 mod process;
 mod raw;
 mod refusal;
@@ -15,6 +16,7 @@ pub(crate) use self::{
     bridge::Bridge,
     comparison::{assert_same, differences},
     contract::{dynamic, from_json},
+    nginx::Nginx,
     raw::call_with_timeout,
     refusal::Refusal,
     shop::Shop,

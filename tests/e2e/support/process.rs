@@ -65,6 +65,11 @@ impl Process {
         found.unwrap_or_else(|| panic!("{what} did not come before it ended\n{}", self.last_lines()))
     }
 
+    /// Every line so far.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.lines.borrow().clone()
+    }
+
     /// Asks it to stop, as an orchestrator does; once.
     pub(crate) fn terminate(&self) {
         // Held, so that its id cannot become another's meanwhile.

@@ -53,6 +53,17 @@ impl Shop {
         self.process.kill();
     }
 
+    /// Stops Rails as an orchestrator does, and waits until it has ended.
+    pub(crate) async fn stop(&self) {
+        self.process.terminate();
+        self.process.exit().await;
+    }
+
+    /// Host and port.
+    pub(crate) fn address(&self) -> &str {
+        self.url.strip_prefix("http://").unwrap()
+    }
+
     /// Starts it again, at the same port.
     pub(crate) async fn start_again(&mut self) {
         let (_, port) = self.url.rsplit_once(':').unwrap();

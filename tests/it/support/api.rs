@@ -17,7 +17,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot, watch},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -38,7 +38,7 @@ pub(crate) struct Seen {
     pub(crate) body: Bytes,
 }
 
-/// A TCP server that hands over each connection once a request head has come.
+/// A TCP server that hands over each connection once a request head has come. Its connections end with it.
 pub(crate) struct RawApi {
     pub(crate) address: SocketAddr,
     task: JoinHandle<()>,
@@ -177,18 +177,29 @@ impl RawApi {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::listening(TcpListener::bind("127.0.0.1:0").await.unwrap(), act)
+    }
+
+    /// The same on a listener that is there already.
+    pub(crate) fn listening<F>(
+        listener: TcpListener,
+        act: impl Fn(TcpStream, String) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async move {
-            let act = Arc::new(act);
+            let (act, mut connections) = (Arc::new(act), JoinSet::new());
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let act = act.clone();
-                tokio::spawn(async move {
+                connections.spawn(async move {
                     if let Some(head) = read_head(&mut stream).await {
                         act(stream, head).await;
                     }
                 });
+                while connections.try_join_next().is_some() {}
             }
         });
         Self { address, task }
@@ -206,6 +217,12 @@ impl RawApi {
             }
         })
         .await
+    }
+
+    /// Stops listening; connections break.
+    pub(crate) async fn dies(mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
     }
 
     pub(crate) fn url(&self) -> String {

@@ -4,6 +4,7 @@ mod api;
 mod bridge;
 mod clock;
 mod kitchen;
+mod moody;
 mod program;
 mod tap;
 
@@ -12,6 +13,7 @@ pub(crate) use self::{
     bridge::{Bridge, Builder, details, reason},
     clock::Clock,
     kitchen::Kitchen,
+    moody::{Mood, MoodyApi},
     program::{Ended, Program},
     tap::{Caller, Frame, Tap},
 };
