@@ -5,6 +5,7 @@ WORKDIR /src
 # The dependencies are built on an empty program first, so that a change of ours does not build them again.
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY proto proto
+COPY bench/load bench/load
 COPY benches benches
 RUN mkdir -p src tests/e2e tests/conformance \
     && touch src/lib.rs tests/e2e/main.rs tests/conformance/main.rs \
