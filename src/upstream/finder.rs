@@ -22,15 +22,19 @@ const TOLERANCE: f64 = 1.25;
 /// A new limit is made of this much time and this many answers, at least.
 const WINDOW: Duration = Duration::from_millis(100);
 const WINDOW_SAMPLES: usize = 10;
-/// No more are looked at for one limit.
-const MAX_SAMPLES: usize = 512;
+/// One answer that took longer than this many times its calm counts as this.
+const LONGEST_STRETCH: f64 = 10.0;
 /// How much one answer changes what is known of calm.
 const CALM_WEIGHT: f64 = 0.1;
+/// One that takes longer than this many times the calm counts as this: for a fifth of a second a thread of Puma waits for
+/// the next request on the connection that it has just served, so that a few are slow even in calm.
+const CALM_JUMP: f64 = 2.0;
 /// How many answers it takes to know calm at all.
 const CALM_SAMPLES: u32 = 5;
-/// After this long without calm it is measured again,
-const CALM_EVERY: Duration = Duration::from_secs(30);
-/// for this long or for this many answers, whichever ends first.
+/// After this long without calm it is measured again: soon at first, for what was seen first is what was cold, and
+/// twice as long after it each time, up to the second.
+const CALM_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// It is measured for this long or for this many answers, whichever ends first.
 const CALM_TIME: Duration = Duration::from_millis(500);
 const CALM_ENOUGH: u32 = 20;
 /// The factor for a window in which the API said that it is too much.
@@ -67,6 +71,7 @@ pub(super) struct Finder {
     calm: Vec<Calm>,
     measuring: Option<Measuring>,
     calm_seen: Instant,
+    calm_every: Duration,
     window: Window,
 }
 
@@ -87,8 +92,10 @@ struct Measuring {
 #[derive(Debug)]
 struct Window {
     since: Instant,
-    /// How many times longer than in calm each answer took.
-    stretches: Vec<f64>,
+    /// How many times longer than in calm the answers took, in sum.
+    stretch: f64,
+    /// How many are in that sum.
+    compared: u32,
     answers: usize,
     most: usize,
     too_much: bool,
@@ -105,6 +112,7 @@ impl Finder {
             calm: Vec::new(),
             measuring: Some(Measuring::default()),
             calm_seen: now,
+            calm_every: CALM_EVERY.0,
             window: Window::new(now),
         }
     }
@@ -153,16 +161,18 @@ impl Finder {
             }
         }
         self.window.answers += 1;
-        if calm.samples >= CALM_SAMPLES && self.window.stretches.len() < MAX_SAMPLES {
-            self.window.stretches.push(took / calm.seconds);
+        if calm.samples >= CALM_SAMPLES {
+            self.window.stretch += (took / calm.seconds).min(LONGEST_STRETCH);
+            self.window.compared += 1;
         }
     }
 
     /// Begins and ends the moments of calm.
     fn measure(&mut self, now: Instant) {
         match &self.measuring {
-            None if now - self.calm_seen >= CALM_EVERY => {
+            None if now - self.calm_seen >= self.calm_every => {
                 self.measuring = Some(Measuring::default());
+                self.calm_every = (self.calm_every * 2).min(CALM_EVERY.1);
             }
             Some(measuring) if measuring.is_enough(now) => {
                 self.measuring = None;
@@ -174,10 +184,12 @@ impl Finder {
     }
 
     fn next_limit(&mut self) -> f64 {
-        let median = median(&mut self.window.stretches);
+        // The mean, and no percentile: with more connections than threads, Puma serves most of them as fast as ever and lets
+        // a few wait for long.
+        let mean = (self.window.compared > 0).then(|| self.window.stretch / f64::from(self.window.compared));
         // Some room to find out that there is more of it.
         let headroom = (self.limit.sqrt() / 2.0).max(1.0);
-        let next = match median {
+        let next = match mean {
             _ if self.window.too_much => self.limit * BACKOFF,
             Some(stretch) => self.limit * (TOLERANCE / stretch).clamp(STEEPEST, 1.0) + headroom,
             None => self.limit,
@@ -196,8 +208,12 @@ impl Finder {
 impl Calm {
     fn learn(&mut self, seconds: f64) {
         self.samples = self.samples.saturating_add(1);
-        let weight = CALM_WEIGHT.max(1.0 / f64::from(self.samples));
-        self.seconds += (seconds - self.seconds) * weight;
+        match self.samples {
+            1 => self.seconds = seconds,
+            // What is cold is slow.
+            2..=CALM_SAMPLES => self.seconds = self.seconds.min(seconds),
+            _ => self.seconds += (seconds.min(self.seconds * CALM_JUMP) - self.seconds) * CALM_WEIGHT,
+        }
     }
 }
 
@@ -213,7 +229,7 @@ impl Measuring {
 
 impl Window {
     fn new(since: Instant) -> Self {
-        Self { since, stretches: Vec::new(), answers: 0, most: 0, too_much: false }
+        Self { since, stretch: 0.0, compared: 0, answers: 0, most: 0, too_much: false }
     }
 
     fn is_full(&self, limit: f64, now: Instant) -> bool {
@@ -221,9 +237,4 @@ impl Window {
         let enough = self.answers >= WINDOW_SAMPLES && self.answers as f64 >= limit;
         now - self.since >= WINDOW && (enough || self.too_much)
     }
-}
-
-fn median(values: &mut [f64]) -> Option<f64> {
-    let middle = values.len() / 2;
-    (!values.is_empty()).then(|| *values.select_nth_unstable_by(middle, f64::total_cmp).1)
 }
