@@ -22,6 +22,8 @@ const SLOW: f64 = 4.0;
 const RECENT: Duration = Duration::from_secs(10);
 /// Which part of its time a call keeps for hearing that it was refused.
 const MARGIN: u32 = 20;
+/// What an expected wait is multiplied by: to be refused at once is better than to be refused after a wait in vain.
+const CAUTION: f64 = 1.25;
 /// How much one answer changes what is known of how long they take.
 const WEIGHT: f64 = 0.1;
 
@@ -201,7 +203,7 @@ impl Queue {
         } else {
             0.0
         };
-        Duration::try_from_secs_f64(all.max(own)).unwrap_or(Duration::MAX)
+        Duration::try_from_secs_f64(all.max(own) * CAUTION).unwrap_or(Duration::MAX)
     }
 
     fn is_slow(&self, endpoint: usize, now: Instant) -> bool {
