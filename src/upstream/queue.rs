@@ -38,6 +38,10 @@ pub(super) struct Queue {
     standing_since: Option<Instant>,
     /// How long requests take, of all endpoints.
     typical: Typical,
+    /// How long it takes from one place that comes free to the next, while somebody waits.
+    between_turns: Typical,
+    /// When the last one came free, if somebody has waited ever since.
+    last_turn: Option<Instant>,
 }
 
 /// How long a call may wait, and how many may.
@@ -85,6 +89,8 @@ impl Queue {
             next_ticket: 0,
             standing_since: None,
             typical: Typical::default(),
+            between_turns: Typical::default(),
+            last_turn: None,
         }
     }
 
@@ -164,6 +170,11 @@ impl Queue {
     pub(super) fn give_back(&mut self, endpoint: usize, took: Option<Duration>, now: Instant) {
         self.in_flight -= 1;
         self.endpoints[endpoint].in_flight -= 1;
+        // What a place really takes is more than the request: the next one has to be told, and sent.
+        if let Some(last) = self.last_turn {
+            self.between_turns.learn(now - last);
+        }
+        self.last_turn = (self.waiting > 0).then_some(now);
         if let Some(took) = took {
             self.typical.learn(took);
             self.endpoints[endpoint].typical.learn(took);
@@ -190,14 +201,18 @@ impl Queue {
     fn one_less_waits(&mut self) {
         self.waiting -= 1;
         if self.waiting == 0 {
-            self.standing_since = None;
+            (self.standing_since, self.last_turn) = (None, None);
         }
     }
 
-    /// By Little's law: as many as wait already, at the rate at which places come free.
+    /// As many turns as wait already, at the rate at which places come free; before that is known, by Little's law.
     fn expected_wait(&self, endpoint: usize, limit: usize) -> Duration {
         let lane = &self.endpoints[endpoint];
-        let all = self.typical.for_turns(self.waiting + 1, limit);
+        let turns = self.waiting + 1;
+        let all = match self.between_turns {
+            Typical(None) => self.typical.for_turns(turns, limit),
+            between => between.for_turns(turns, 1),
+        };
         let own = if lane.is_slow {
             lane.typical.for_turns(lane.waiting.len() + 1, slow_share(limit))
         } else {
