@@ -21,6 +21,9 @@ use crate::fault::Fault;
 /// How to mend a time.
 pub(super) const TIME: &str = "write a number with its unit, such as 500ms, 10s or 2m";
 
+/// The longest time that can be set: ten years, which is for ever.
+const LONGEST_TIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// What is wrong with settings, and whether a flag is among them.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
@@ -135,9 +138,15 @@ impl Reader<'_> {
         self.matches.value_source(id) == Some(ValueSource::EnvVariable)
     }
 
-    /// A time of more than nothing.
+    /// A time of more than nothing, and not so long that no clock could add it.
     pub(super) fn time(&mut self, id: &str, text: &str) -> Option<Duration> {
-        self.value(id, text, TIME, |text| humantime::parse_duration(text).ok().filter(|time| !time.is_zero()))
+        let some = |time: &Duration| !time.is_zero();
+        let time = self.value(id, text, TIME, |text| humantime::parse_duration(text).ok().filter(some))?;
+        if time > LONGEST_TIME {
+            self.fault(id, format!("{text:?} is longer than ten years"), "write a shorter time");
+            return None;
+        }
+        Some(time)
     }
 
     /// A time of more than nothing, or `none`.

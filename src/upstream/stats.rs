@@ -25,7 +25,7 @@ pub enum Event {
     Refused,
     /// A call was refused by a shut breaker.
     Shut,
-    /// A breaker opened the way to failure: it went from admitting to shut.
+    /// A breaker that admitted calls was shut.
     Tripped,
 }
 

@@ -409,3 +409,15 @@ async fn the_demo_shows_a_list_and_each_way_to_fail() {
     program.signal("INT").await;
     assert_eq!(program.ended().await, Some(0));
 }
+
+/// Times that long cannot be added to a clock, which would be found out by the first call.
+#[tokio::test]
+async fn a_time_that_no_clock_can_add_is_refused() {
+    let words = ["serve", "--upstream", "http://shop", "--upstream-connection-age", "100000000000years"];
+    let ended = Program::run(&words, &[]).await;
+    let expected = "error: 1 fault to mend:
+  --upstream-connection-age: \"100000000000years\" is longer than ten years
+      write a shorter time
+";
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(2), expected));
+}
