@@ -126,6 +126,8 @@ fn builder(config: &ConnectionConfig, max_metadata_bytes: u32) -> Builder<TokioE
         .keep_alive_interval(config.keepalive_interval)
         .keep_alive_timeout(config.keepalive_timeout)
         .max_concurrent_streams(config.max_concurrent_streams)
+        // A caller that gives up all of its calls at once, as callers of a slow API do, is no attack.
+        .max_pending_accept_reset_streams(config.max_concurrent_streams as usize)
         .max_header_list_size(max_metadata_bytes);
     builder
 }

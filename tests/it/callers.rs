@@ -6,7 +6,7 @@ use grpc_rest_bridge::{
     codec::BytesCodec,
     shop::v1::{GetProductRequest, ListProductsRequest, product_service_client::ProductServiceClient},
 };
-use tokio::task::JoinHandle;
+use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinHandle};
 use tokio_stream::StreamExt;
 use tonic::{Code, Request, Status, transport::Channel};
 use tonic_health::pb::{
@@ -218,6 +218,46 @@ async fn a_caller_is_told_how_many_calls_its_connection_takes() {
     let settings = tap.frame(Frame::SETTINGS).await.payload;
     let streams = settings.chunks(6).find(|setting| setting[..2] == MAX_CONCURRENT_STREAMS).unwrap();
     assert_eq!(streams[2..], [0, 0, 0, 7]);
+}
+
+/// A frame of HTTP/2, by RFC 9113.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let [_, length @ ..] = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The head of a call, by RFC 7541, with nothing in it that another one would refer to.
+fn head_of_a_call() -> Vec<u8> {
+    let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    let [post, http, path, authority, content_type] = [[0x83], [0x86], [0x04], [0x01], [0x00]];
+    let names_and_values =
+        [text(LIST_PRODUCTS), text("bridge"), text("content-type"), text("application/grpc")];
+    let [target, host, name, value] = &names_and_values;
+    [&post[..], &http, &path, target, &authority, host, &content_type, name, value].concat()
+}
+
+#[tokio::test]
+async fn a_caller_may_give_up_all_its_calls_at_once() {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    const END_HEADERS: u8 = 4;
+    const END_STREAM: u8 = 1;
+    const CANCEL: [u8; 4] = [0, 0, 0, 8];
+    let api = Api::saying("{}").await;
+    let bridge = Bridge::to(&api.url()).start().await;
+    let mut tap = Tap::to(&bridge, Caller::Lives).await;
+    let mut bytes = [PREFACE, &frame(Frame::SETTINGS, 0, 0, &[])].concat();
+    // As many as there may be on a connection, by default.
+    for stream in (1..400).step_by(2) {
+        bytes.extend(frame(Frame::HEADERS, END_HEADERS, stream, &head_of_a_call()));
+        bytes.extend(frame(Frame::RST_STREAM, 0, stream, &CANCEL));
+    }
+    bytes.extend(frame(Frame::HEADERS, END_HEADERS, 401, &head_of_a_call()));
+    bytes.extend(frame(Frame::DATA, END_STREAM, 401, &[0; 5]));
+    let mut stream = TcpStream::connect(tap.address()).await.unwrap();
+    stream.write_all(&bytes).await.unwrap();
+    // The last one is answered, on the same connection.
+    tap.frame(Frame::HEADERS).await;
+    assert_eq!(tap.connections(), 1);
 }
 
 /// A bridge that takes this many calls at a time.
