@@ -111,7 +111,7 @@ impl Gate {
         };
         let _waiting = Waiting { gate: &self, endpoint, ticket };
         loop {
-            let until = entered + self.allowed_wait(terms, entered);
+            let until = entered + self.longest_wait(terms, entered);
             if until <= Instant::now() {
                 return Err(self.refuse(TooLong(MIN_PAUSE)));
             }
@@ -153,8 +153,8 @@ impl Gate {
         Patience { time, overload: self.config.queue_wait, length: self.config.queue }
     }
 
-    fn allowed_wait(&self, terms: &Terms, entered: Instant) -> Duration {
-        self.lock().queue.allowed_wait(terms.endpoint, self.patience(terms, entered), Instant::now())
+    fn longest_wait(&self, terms: &Terms, entered: Instant) -> Duration {
+        self.lock().queue.longest_wait(terms.endpoint, self.patience(terms, entered))
     }
 
     fn refuse(&self, TooLong(pause): TooLong) -> Error {

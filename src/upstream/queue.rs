@@ -3,8 +3,9 @@
 //! First come, first served, and whoever would wait too long is refused at once. Serving the newest first, as some do
 //! in overload, lets those who came early wait for nothing; to know beforehand who cannot be served is better for both.
 //! How long is too long depends on the load, as in CoDel: a burst may wait for half of the time that it has, for it passes;
-//! in a queue that has stood for a while ([`STANDING`]) nobody waits longer than the configured time, because waiting there
-//! buys no throughput, only latency.
+//! to a queue that has stood for a while ([`STANDING`]) nobody is let in who would wait longer than the configured time,
+//! because waiting there buys no throughput, only latency. Who was let in by an estimate that was too good is not sent
+//! away for it: so much waiting in vain helps nobody.
 //!
 //! An endpoint that is much slower than the others takes half of the places at most, so that it does not slow them.
 
@@ -44,12 +45,12 @@ pub(super) struct Queue {
     last_turn: Option<Instant>,
 }
 
-/// How long a call may wait, and how many may.
+/// How long a call may expect to wait, and how many may.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
     /// How much time the call had when it came.
     pub(super) time: Duration,
-    /// The longest wait in an overload.
+    /// The longest expected wait in an overload.
     pub(super) overload: Duration,
     /// How many may wait.
     pub(super) length: usize,
@@ -132,7 +133,9 @@ impl Queue {
         now: Instant,
     ) -> Result<(u64, oneshot::Receiver<Permit>), TooLong> {
         let expected = self.expected_wait(endpoint, limit);
-        let allowed = self.allowed_wait(endpoint, patience, now);
+        let stands = self.standing_since.is_some_and(|since| now - since >= STANDING);
+        let allowed =
+            self.longest_wait(endpoint, patience).min(if stands { patience.overload } else { Duration::MAX });
         if self.waiting >= patience.length {
             return Err(TooLong(expected));
         }
@@ -157,10 +160,9 @@ impl Queue {
         }
     }
 
-    /// How long the call may wait in all.
-    pub(super) fn allowed_wait(&self, endpoint: usize, patience: Patience, now: Instant) -> Duration {
-        let stands = self.standing_since.is_some_and(|since| now - since >= STANDING);
-        let longest = if stands { patience.overload } else { patience.overload.max(patience.time / 2) };
+    /// How long a call may wait in all that was let in.
+    pub(super) fn longest_wait(&self, endpoint: usize, patience: Patience) -> Duration {
+        let longest = patience.overload.max(patience.time / 2);
         // Who is refused hears of it before its time is up.
         let time = patience.time - patience.time / MARGIN;
         time.saturating_sub(self.typical(endpoint)).min(longest)

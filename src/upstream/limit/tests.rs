@@ -23,7 +23,7 @@ use crate::{config::LimitConfig, deadline::Deadline, error::Error};
 /// A Puma: so many threads, which share one processor for a part of each request, and a queue without end.
 struct Puma {
     threads: Semaphore,
-    processor: Semaphore,
+    processor: Arc<Semaphore>,
     /// What each endpoint does on the processor, and what it waits for elsewhere.
     work: Vec<(Duration, Duration)>,
 }
@@ -48,7 +48,7 @@ const fn ms(milliseconds: u64) -> Duration {
 }
 
 fn puma(threads: usize, work: &[(Duration, Duration)]) -> Puma {
-    Puma { threads: Semaphore::new(threads), processor: Semaphore::new(1), work: work.to_vec() }
+    Puma { threads: Semaphore::new(threads), processor: Arc::new(Semaphore::new(1)), work: work.to_vec() }
 }
 
 fn limit(puma: Puma) -> (Arc<Limit<Puma>>, Arc<Stats>) {
@@ -191,7 +191,7 @@ async fn a_full_queue_takes_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_a_queue_that_stands_nobody_waits_longer_than_configured() {
+async fn to_a_queue_that_stands_nobody_is_let_in_who_would_wait_longer_than_configured() {
     fastrand::seed(1);
     let (limit, _) = limit(puma(5, &[(ms(0), ms(100))]));
     // 200 callers would wait four seconds each, and have ten; at first they may.
@@ -203,6 +203,36 @@ async fn in_a_queue_that_stands_nobody_waits_longer_than_configured() {
     assert!(most < ms(1500), "{most:?}");
     // And the API has always something to do.
     assert!(standing.len() > 60 * 50 * 95 / 100, "{}", standing.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_let_in_keeps_its_turn_when_the_api_stalls() {
+    fastrand::seed(1);
+    let puma = puma(5, &[(ms(10), ms(0))]);
+    let processor = puma.processor.clone();
+    let (limit, stats) = limit(puma);
+    let mut calls = JoinSet::new();
+    for _ in 0..400 {
+        let limit = limit.clone();
+        calls.spawn(async move {
+            let end = Instant::now() + Duration::from_secs(20);
+            while Instant::now() < end {
+                let began = Instant::now();
+                if call(&limit, 0, Duration::from_secs(10)).await.is_err() {
+                    assert_eq!(began.elapsed(), Duration::ZERO, "refused after a wait");
+                    sleep(ms(100)).await;
+                }
+            }
+        });
+    }
+    // By now the queue stands, and is as long as it may be.
+    sleep(Duration::from_secs(12)).await;
+    assert!(stats.snapshot().waiting > 50, "{:?}", stats.snapshot());
+    let stall = processor.acquire().await.unwrap();
+    sleep(Duration::from_secs(2)).await;
+    drop(stall);
+    calls.join_all().await;
+    assert!(stats.snapshot().of(Event::Refused) > 0);
 }
 
 #[tokio::test(start_paused = true)]
