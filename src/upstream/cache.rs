@@ -206,18 +206,18 @@ impl<S: Exchange> Inner<S> {
         let (response, unmodified) = (Arc::new(answer), confirmed.is_some());
         let memo = confirmed.unwrap_or_default();
         let policy = policy(&asking.request, &response);
-        let stored =
+        let storable =
             policy.is_storable() && is_for_equals(&response) && self.is_of_use(&response, &policy, terms);
+        if !storable && let Some(store) = self.store.as_ref().filter(|_| !response.status().is_server_error())
+        {
+            // What is there is no longer what the API says.
+            store.remove(&asking.key);
+        }
+        let stored = storable && self.store(asking, response.clone(), memo.clone(), policy, terms);
         if unmodified {
             self.stats.count(Event::CacheRevalidated);
         } else if stored {
             self.stats.count(Event::CacheStored);
-        }
-        if stored {
-            self.store(asking, response.clone(), memo.clone(), policy, terms);
-        } else if let Some(store) = self.store.as_ref().filter(|_| !response.status().is_server_error()) {
-            // What is there is no longer what the API says.
-            store.remove(&asking.key);
         }
         Fetched { response, memo, unmodified, stored }
     }
@@ -242,6 +242,7 @@ impl<S: Exchange> Inner<S> {
         }
     }
 
+    /// Whether it is stored then: one that is too large is not, nor one that is older than what is there.
     fn store(
         &self,
         asking: Asking,
@@ -249,19 +250,21 @@ impl<S: Exchange> Inner<S> {
         memo: Arc<Memo>,
         policy: CachePolicy,
         terms: &Terms,
-    ) {
-        let Some(store) = &self.store else { return };
+    ) -> bool {
+        let Some(store) = &self.store else { return false };
         let Asking { key, writes, begun, .. } = asking;
         // It may have waited for a while before it was sent.
         let asked = terms.sent().unwrap_or(begun);
         if store.peek(&key).is_some_and(|there| there.asked > asked) {
-            return;
+            return false;
         }
         let fresh = self.freshness(&policy);
         // The policy has the headers of the request too.
         let size = 2 * key.size() + size(&response);
         let refreshing = AtomicBool::new(false);
-        store.insert(key, Arc::new(Entry { response, memo, policy, asked, fresh, writes, refreshing, size }));
+        let entry = Arc::new(Entry { response, memo, policy, asked, fresh, writes, refreshing, size });
+        store.insert(key.clone(), entry.clone());
+        store.peek(&key).is_some_and(|there| Arc::ptr_eq(&there, &entry))
     }
 }
 

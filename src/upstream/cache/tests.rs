@@ -775,7 +775,8 @@ async fn what_is_larger_than_a_part_of_it_takes_away_what_it_replaces() {
     get(&bench, &terms()).await.unwrap();
     set(&bench, |origin| origin.body_bytes = SIZE);
     set(&bench, State::change);
-    get(&bench, &terms()).await.unwrap();
+    let (_, _, served) = get(&bench, &terms()).await.unwrap();
+    assert_eq!(served, "fwd=stale");
     assert_eq!(bench.inner.store.as_ref().unwrap().len(), 0);
 }
 
