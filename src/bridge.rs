@@ -14,7 +14,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use prost_reflect::prost_types::method_options::IdempotencyLevel;
 use prost_reflect::{Kind, MessageDescriptor};
 use tonic::{
     Code, Status,
@@ -242,7 +243,9 @@ impl Inner {
         let previous =
             request.headers().get(PREVIOUS_ATTEMPTS).and_then(|count| count.to_str().ok()?.parse().ok());
         let mut terms = Terms::new(method, deadline);
-        terms.repeatable = self.contract.methods()[method].is_idempotent();
+        let idempotency = self.contract.methods()[method].idempotency();
+        terms.repeatable = idempotency != IdempotencyLevel::IdempotencyUnknown;
+        terms.safe = idempotency == IdempotencyLevel::NoSideEffects;
         terms.previous_attempts = previous.unwrap_or_default();
         terms.ttl = self.ttls[method];
         terms
@@ -330,7 +333,8 @@ impl Inner {
 
     async fn send(&self, request: Request<Bytes>, mut terms: Terms, call: &Call) -> Result<Reply, Error> {
         let started = Instant::now();
-        terms.repeatable |= matches!(*request.method(), Method::GET | Method::HEAD);
+        terms.safe |= request.method().is_safe();
+        terms.repeatable |= terms.safe;
         let reply = self.upstream.send(request, &terms).await;
         call.note(|record| {
             record.wait = Some(started.elapsed());

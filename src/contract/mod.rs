@@ -19,7 +19,8 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 use prost_reflect::{
-    DescriptorPool, FieldDescriptor, MethodDescriptor, prost_types::method_options::IdempotencyLevel,
+    DescriptorPool, FieldDescriptor, MethodDescriptor,
+    prost_types::{MethodOptions, method_options::IdempotencyLevel},
 };
 
 pub use self::{
@@ -192,10 +193,10 @@ impl Method {
         self.descriptor.is_client_streaming() || self.descriptor.is_server_streaming()
     }
 
-    /// Whether calling it twice does no more than calling it once, by its `idempotency_level`.
-    pub fn is_idempotent(&self) -> bool {
+    /// What calling it twice does, as it is declared.
+    pub fn idempotency(&self) -> IdempotencyLevel {
         let options = self.descriptor.method_descriptor_proto().options.as_ref();
-        options.is_some_and(|options| options.idempotency_level() != IdempotencyLevel::IdempotencyUnknown)
+        options.map_or(IdempotencyLevel::IdempotencyUnknown, MethodOptions::idempotency_level)
     }
 
     /// The descriptor.

@@ -1,6 +1,6 @@
 //! Sends a request again where that cannot hurt.
 //!
-//! Only what may be repeated (a GET, or a method without side effects by its `idempotency_level`), only after failures in
+//! Only what may be repeated (a GET, or a method that says so by its `idempotency_level`), only after failures in
 //! which the request was not processed or need not have been, only with time left, and for no more than a part of the calls.
 //! The pause is full jitter (Brooker, "Exponential Backoff And Jitter"), or what the API asks for.
 

@@ -24,6 +24,8 @@ pub struct Terms {
     pub endpoint: usize,
     /// When its caller gives up.
     pub deadline: Deadline,
+    /// Whether it changes nothing (RFC 9110, section 9.2.1).
+    pub safe: bool,
     /// Whether sending it twice does no more than sending it once.
     pub repeatable: bool,
     /// How often its caller has tried before, as it says in `grpc-previous-rpc-attempts`.
@@ -88,6 +90,7 @@ impl Terms {
         Self {
             endpoint,
             deadline,
+            safe: false,
             repeatable: false,
             previous_attempts: 0,
             ttl: None,

@@ -9,6 +9,7 @@ use std::{
 use axum::{body::Body, response::Response};
 use grpc_rest_bridge::{
     config::{Freshness, HttpVersion},
+    contract::Contract,
     shop::v1::GetProductRequest,
     upstream::Event,
 };
@@ -360,6 +361,61 @@ async fn what_changes_something_is_sent_once() {
     let ended = bridge.call("kitchen.v1.KitchenService/ServeDish", b"\x0a\x017").await.unwrap_err();
     assert_eq!((ended.code(), reason(&ended).as_str()), (Code::Unavailable, "UPSTREAM_CONNECTION_LOST"));
     assert_eq!(seen.lock().unwrap().len(), 1);
+}
+
+/// A contract whose methods are POSTs of the same, and say more or less of what that does.
+fn posts() -> Contract {
+    let method = |name: &str, level: &str| {
+        format!(
+            r#"rpc {name}(Dish) returns (Dish) {{
+                 option idempotency_level = {level};
+                 option (google.api.http) = {{ post: "/dishes" body: "*" }};
+               }}"#
+        )
+    };
+    let methods = [
+        method("Make", "IDEMPOTENCY_UNKNOWN"),
+        method("Put", "IDEMPOTENT"),
+        method("Search", "NO_SIDE_EFFECTS"),
+    ];
+    let text = format!(
+        r#"message Dish {{}}
+           service Dishes {{
+             rpc Get(Dish) returns (Dish) {{ option (google.api.http) = {{ get: "/dishes" }}; }}
+             {}
+           }}"#,
+        methods.join("\n")
+    );
+    Kitchen::load(&text).unwrap()
+}
+
+#[tokio::test]
+async fn a_method_that_says_that_it_can_be_repeated_is_sent_again() {
+    for (method, requests) in [("Make", 1), ("Put", 2), ("Search", 2)] {
+        let (api, seen) = keeping(|_, _| Vec::new()).await;
+        let bridge = Bridge::to(&api.url()).contract(posts()).start().await;
+        let ended = bridge.call(&format!("t.v1.Dishes/{method}"), b"").await.unwrap_err();
+        assert_eq!((ended.code(), reason(&ended).as_str()), (Code::Unavailable, "UPSTREAM_CONNECTION_LOST"));
+        assert_eq!(seen.lock().unwrap().len(), requests, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn what_says_that_it_has_no_side_effects_does_not_make_stored_answers_old() {
+    for (method, requests) in [("Make", 3), ("Put", 3), ("Search", 2)] {
+        let api = Api::answering(async |_| {
+            let mut response = json(200, "{}");
+            response.headers_mut().insert("cache-control", "max-age=60".parse().unwrap());
+            response
+        })
+        .await;
+        let bridge = Bridge::to(&api.url()).contract(posts());
+        let bridge = bridge.upstream(|upstream| upstream.cache.freshness = Freshness::Api).start().await;
+        for method in ["Get", method, "Get"] {
+            bridge.call(&format!("t.v1.Dishes/{method}"), b"").await.unwrap();
+        }
+        assert_eq!(api.calls().len(), requests, "{method}");
+    }
 }
 
 #[tokio::test]
