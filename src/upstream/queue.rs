@@ -132,7 +132,7 @@ impl Queue {
         patience: Patience,
         now: Instant,
     ) -> Result<(u64, oneshot::Receiver<Permit>), TooLong> {
-        let expected = self.expected_wait(endpoint, limit);
+        let expected = self.expected_wait(endpoint, limit, now);
         let stands = self.standing_since.is_some_and(|since| now - since >= STANDING);
         let allowed =
             self.longest_wait(endpoint, patience).min(if stands { patience.overload } else { Duration::MAX });
@@ -207,8 +207,9 @@ impl Queue {
         }
     }
 
-    /// As many turns as wait already, at the rate at which places come free; before that is known, by Little's law.
-    fn expected_wait(&self, endpoint: usize, limit: usize) -> Duration {
+    /// As many turns as wait already, at the rate at which places come free; before that is known, by Little's law. If none
+    /// has come free for a while, that may go on for as long again.
+    fn expected_wait(&self, endpoint: usize, limit: usize, now: Instant) -> Duration {
         let lane = &self.endpoints[endpoint];
         let turns = self.waiting + 1;
         let all = match self.between_turns {
@@ -220,7 +221,8 @@ impl Queue {
         } else {
             0.0
         };
-        Duration::try_from_secs_f64(all.max(own) * CAUTION).unwrap_or(Duration::MAX)
+        let stall = self.last_turn.or(self.standing_since).map(|since| now - since).unwrap_or_default();
+        Duration::try_from_secs_f64(all.max(own) * CAUTION).unwrap_or(Duration::MAX).saturating_add(stall)
     }
 
     fn is_slow(&self, endpoint: usize, now: Instant) -> bool {

@@ -236,6 +236,30 @@ async fn who_was_let_in_keeps_its_turn_when_the_api_stalls() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_nothing_comes_free_nobody_is_let_in_to_wait_for_it() {
+    let puma = puma(5, &[(ms(10), ms(0))]);
+    let processor = puma.processor.clone();
+    let (limit, stats) = limit(puma);
+    let _hangs = processor.acquire().await.unwrap();
+    let mut calls = JoinSet::new();
+    for _ in 0..10 {
+        let limit = limit.clone();
+        calls.spawn(async move { call(&limit, 0, Duration::from_secs(60)).await });
+    }
+    sleep(ms(4900)).await;
+    let (began, last) = (Instant::now(), limit.clone());
+    let waits = tokio::spawn(async move { call(&last, 0, Duration::from_secs(10)).await });
+    sleep(ms(200)).await;
+    // It would wait for half of its time in vain, as the one before does.
+    let refused = call(&limit, 0, Duration::from_secs(10)).await;
+    assert!(matches!(refused, Err(Error::ApiBusy { .. })), "{refused:?}");
+    assert_eq!(began.elapsed(), ms(200));
+    assert_eq!(stats.snapshot().waiting, 8);
+    assert!(matches!(waits.await.unwrap(), Err(Error::ApiBusy { .. })));
+    assert_eq!(began.elapsed(), Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_goes_away_leaves_the_queue() {
     let (_, stats, mut calls) = filled(one_at_a_time()).await;
     assert_eq!((stats.snapshot().in_flight, stats.snapshot().waiting), (1, 9));
