@@ -10,8 +10,7 @@ use super::{
     Exit, explain, print,
     reader::{self, Faults, Reader},
     serve::block_on,
-    settings::UpstreamSettings,
-    source::SourceSettings,
+    settings::{SourceSettings, UpstreamSettings},
     visible, visible_lines,
 };
 use crate::{

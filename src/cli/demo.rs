@@ -7,11 +7,9 @@ use http::Uri;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::{
-    Exit,
-    logs::LogSettings,
-    reader,
+    Exit, reader,
     serve::{Signals, bind, block_on, serve},
-    settings::DemoSettings,
+    settings::{DemoSettings, LogSettings},
 };
 use crate::{
     config::{Config, ConnectionConfig, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig},

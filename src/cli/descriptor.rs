@@ -10,7 +10,7 @@ use clap::ArgMatches;
 use super::{
     Exit,
     reader::{self, Faults, Reader, any_path},
-    source::SourceSettings,
+    settings::SourceSettings,
 };
 
 /// Write the contract as a FileDescriptorSet: what API Gateway and grpcurl -protoset take

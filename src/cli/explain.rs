@@ -14,8 +14,7 @@ use tonic::Status;
 use super::{
     Exit, print,
     reader::{self, Faults, Reader, any_path},
-    settings::StrictSettings,
-    source::SourceSettings,
+    settings::{SourceSettings, StrictSettings},
     visible, visible_lines,
 };
 use crate::{

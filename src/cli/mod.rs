@@ -1,16 +1,13 @@
-//! The command line: one file per command.
+//! The command line: one file per command, and the settings that commands share.
 
 mod check;
 mod demo;
 mod descriptor;
 mod explain;
-mod logs;
-mod protection;
 mod reader;
 mod routes;
 mod serve;
 mod settings;
-mod source;
 
 use std::{
     io::{self, Write},

@@ -2,7 +2,7 @@
 
 use clap::ArgMatches;
 
-use super::{Exit, reader::Faults, source::SourceSettings};
+use super::{Exit, reader::Faults, settings::SourceSettings};
 use crate::contract::{Binding, Body, Contract, Method};
 
 /// Show which REST request each RPC is

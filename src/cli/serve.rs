@@ -10,10 +10,8 @@ use tokio::{
 
 use super::{
     Exit,
-    logs::LogSettings,
     reader::{self, Faults},
-    settings::ServeSettings,
-    source::SourceSettings,
+    settings::{LogSettings, ServeSettings, SourceSettings},
 };
 use crate::{
     app::{App, StartError, Stopped},

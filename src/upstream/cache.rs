@@ -93,7 +93,8 @@ impl<S: Exchange> Cache<S> {
 
     /// What is no GET goes through by itself.
     async fn pass(&self, request: Request<Bytes>, terms: &Terms) -> Result<Reply, Error> {
-        let _write = (!terms.safe).then(|| Write(&*self.inner));
+        let is_safe = terms.safe || request.method().is_safe();
+        let _write = (!is_safe).then(|| Write(&*self.inner));
         let response = Arc::new(self.inner.inner.exchange(request, terms).await?);
         Ok(Reply { response, memo: Arc::default(), served: Served::Bypassed })
     }

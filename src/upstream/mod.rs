@@ -8,11 +8,14 @@
 
 mod body;
 mod breaker;
+mod breakers;
 mod cache;
 mod client;
 mod coalesce;
 mod connect;
+mod counts;
 mod finder;
+mod host;
 mod limit;
 mod memo;
 mod queue;
@@ -28,18 +31,13 @@ use http::{Request, Response, StatusCode};
 use tokio::sync::watch;
 
 pub use self::{
-    breaker::{BreakerState, BreakerStates},
+    breaker::BreakerState,
+    host::BreakerStates,
     memo::Memo,
     stats::{Event, Snapshot, Stats},
     terms::{Reply, Served, Terms},
 };
-use self::{
-    breaker::{Breakers, Host},
-    cache::Cache,
-    client::Client,
-    limit::Limit,
-    retry::Retry,
-};
+use self::{breakers::Breakers, cache::Cache, client::Client, host::Host, limit::Limit, retry::Retry};
 use crate::{config::UpstreamConfig, error::Error, fault::Fault};
 
 /// One request in, one answer out. No `tower::Service`, for there is no readiness to ask for: all waiting is in one

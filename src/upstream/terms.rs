@@ -24,7 +24,7 @@ pub struct Terms {
     pub endpoint: usize,
     /// When its caller gives up.
     pub deadline: Deadline,
-    /// Whether it changes nothing (RFC 9110, section 9.2.1).
+    /// Whether it changes nothing (RFC 9110, section 9.2.1), although its method could.
     pub safe: bool,
     /// Whether sending it twice does no more than sending it once.
     pub repeatable: bool,

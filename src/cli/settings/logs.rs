@@ -3,35 +3,26 @@
 use clap::ArgMatches;
 use tracing_subscriber::filter::Targets;
 
-use super::reader::{Faults, Reader};
-use crate::telemetry::{self, LogFormat};
+use crate::{
+    cli::reader::{Faults, Reader},
+    telemetry::{self, LogFormat},
+};
 
 /// The settings of the logs.
 #[derive(Debug, clap::Args)]
-pub(super) struct LogSettings {
+#[command(next_help_heading = "Logs")]
+pub(in crate::cli) struct LogSettings {
     /// Levels (error, warn, info, debug, trace), also by target: info,access=warn leaves the lines of calls that the API or the bridge failed
-    #[arg(
-        long,
-        env = "BRIDGE_LOG_LEVEL",
-        value_name = "LEVELS",
-        default_value = "info",
-        help_heading = "Logs"
-    )]
+    #[arg(long, env = "BRIDGE_LOG_LEVEL", value_name = "LEVELS", default_value = "info")]
     log_level: String,
     /// auto is text on a terminal and JSON elsewhere (auto, text, json)
-    #[arg(
-        long,
-        env = "BRIDGE_LOG_FORMAT",
-        value_name = "FORMAT",
-        default_value = "auto",
-        help_heading = "Logs"
-    )]
+    #[arg(long, env = "BRIDGE_LOG_FORMAT", value_name = "FORMAT", default_value = "auto")]
     log_format: String,
 }
 
 /// How to log.
 #[derive(Debug)]
-pub(super) struct Logs {
+pub(in crate::cli) struct Logs {
     levels: Targets,
     format: LogFormat,
 }
@@ -40,7 +31,7 @@ pub(super) struct Logs {
 
 impl LogSettings {
     /// The typed settings.
-    pub(super) fn resolve(&self, matches: &ArgMatches) -> Result<Logs, Faults> {
+    pub(in crate::cli) fn resolve(&self, matches: &ArgMatches) -> Result<Logs, Faults> {
         let mut read = Reader { matches, faults: Faults::default() };
         let levels = "write a level (error, warn, info, debug, trace, off) or target=level, joined by commas";
         let levels = read.value("log_level", &self.log_level, levels, |text| text.parse().ok());
@@ -61,7 +52,7 @@ impl LogSettings {
 // === impl Logs ===
 
 impl Logs {
-    pub(super) fn init(self) {
+    pub(in crate::cli) fn init(self) {
         telemetry::init(self.levels, self.format);
     }
 }

@@ -4,67 +4,32 @@ use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 
-use super::reader::{Faults, Reader, any_path};
-use crate::contract::{Contract, RestStyle, Source};
+use crate::{
+    cli::reader::{Faults, Reader, any_path},
+    contract::{Contract, RestStyle, Source},
+};
 
 /// The settings of the contract.
 #[derive(Debug, clap::Args)]
-pub(super) struct SourceSettings {
+#[command(next_help_heading = "Contract")]
+pub(in crate::cli) struct SourceSettings {
     /// .proto files whose methods carry google.api.http, or folders of them [default: the embedded shop.v1]
-    #[arg(
-        long,
-        env = "BRIDGE_PROTO",
-        value_parser = any_path(),
-        value_name = "PATH",
-        value_delimiter = ',',
-        help_heading = "Contract"
-    )]
+    #[arg(long, env = "BRIDGE_PROTO", value_parser = any_path(), value_name = "PATH", value_delimiter = ',')]
     proto: Vec<PathBuf>,
     /// Folders that imports are counted from [default: as the packages of the files say]
-    #[arg(
-        long,
-        env = "BRIDGE_INCLUDE",
-        value_parser = any_path(),
-        value_name = "DIR",
-        value_delimiter = ',',
-        help_heading = "Contract"
-    )]
+    #[arg(long, env = "BRIDGE_INCLUDE", value_parser = any_path(), value_name = "DIR", value_delimiter = ',')]
     include: Vec<PathBuf>,
     /// A FileDescriptorSet with all its imports, in place of --proto
-    #[arg(
-        long,
-        env = "BRIDGE_DESCRIPTOR_SET",
-        value_parser = any_path(),
-        value_name = "FILE",
-        help_heading = "Contract"
-    )]
+    #[arg(long, env = "BRIDGE_DESCRIPTOR_SET", value_parser = any_path(), value_name = "FILE")]
     descriptor_set: Option<PathBuf>,
     /// The YAML of a google.api.Service, whose http.rules override the annotations
-    #[arg(
-        long,
-        env = "BRIDGE_SERVICE_CONFIG",
-        value_parser = any_path(),
-        value_name = "FILE",
-        help_heading = "Contract"
-    )]
+    #[arg(long, env = "BRIDGE_SERVICE_CONFIG", value_parser = any_path(), value_name = "FILE")]
     service_config: Option<PathBuf>,
     /// Full names of the services to serve [default: all that have an HTTP rule]
-    #[arg(
-        long,
-        env = "BRIDGE_SERVICE",
-        value_name = "NAME",
-        value_delimiter = ',',
-        help_heading = "Contract"
-    )]
+    #[arg(long, env = "BRIDGE_SERVICE", value_name = "NAME", value_delimiter = ',')]
     service: Vec<String>,
     /// How the API reads names and lists (rails: names as in the .proto, google: lowerCamelCase; see docs/contracts.md)
-    #[arg(
-        long,
-        env = "BRIDGE_REST_STYLE",
-        value_name = "STYLE",
-        default_value = "rails",
-        help_heading = "Contract"
-    )]
+    #[arg(long, env = "BRIDGE_REST_STYLE", value_name = "STYLE", default_value = "rails")]
     rest_style: String,
 }
 
@@ -72,7 +37,7 @@ pub(super) struct SourceSettings {
 
 impl SourceSettings {
     /// The contract that the settings name.
-    pub(super) fn contract(&self, matches: &ArgMatches) -> Result<Contract, Faults> {
+    pub(in crate::cli) fn contract(&self, matches: &ArgMatches) -> Result<Contract, Faults> {
         self.resolve(matches)?.read().map_err(Faults::of_files)
     }
 

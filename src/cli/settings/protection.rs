@@ -2,148 +2,59 @@
 
 use std::time::Duration;
 
-use super::reader::{Reader, TIME};
-use crate::config::{
-    BreakerConfig, CacheConfig, Freshness, HttpVersion, LimitConfig, RetryConfig, UpstreamConfig,
+use crate::{
+    cli::reader::{Reader, TIME},
+    config::{BreakerConfig, CacheConfig, Freshness, HttpVersion, LimitConfig, RetryConfig, UpstreamConfig},
 };
 
 /// The settings of what stands between callers and the API.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Protection")]
 pub(super) struct ProtectionSettings {
     /// How many requests are sent at once: auto finds out how many the API can take
-    #[arg(
-        long,
-        env = "BRIDGE_UPSTREAM_CONCURRENCY",
-        value_name = "COUNT",
-        default_value = "auto",
-        help_heading = "Protection"
-    )]
+    #[arg(long, env = "BRIDGE_UPSTREAM_CONCURRENCY", value_name = "COUNT", default_value = "auto")]
     upstream_concurrency: String,
     /// How many calls may wait to be sent; more are refused
-    #[arg(
-        long,
-        env = "BRIDGE_UPSTREAM_QUEUE",
-        value_name = "COUNT",
-        default_value = "1000",
-        help_heading = "Protection"
-    )]
+    #[arg(long, env = "BRIDGE_UPSTREAM_QUEUE", value_name = "COUNT", default_value = "1000")]
     upstream_queue: String,
     /// How long a call may wait in an overload; in a burst it may wait for half of its time
-    #[arg(
-        long,
-        env = "BRIDGE_UPSTREAM_QUEUE_WAIT",
-        value_name = "TIME",
-        default_value = "1s",
-        help_heading = "Protection"
-    )]
+    #[arg(long, env = "BRIDGE_UPSTREAM_QUEUE_WAIT", value_name = "TIME", default_value = "1s")]
     upstream_queue_wait: String,
     /// How often a request without side effects is sent at most, its callers' own attempts included
-    #[arg(
-        long,
-        env = "BRIDGE_UPSTREAM_ATTEMPTS",
-        value_name = "COUNT",
-        default_value = "2",
-        help_heading = "Protection"
-    )]
+    #[arg(long, env = "BRIDGE_UPSTREAM_ATTEMPTS", value_name = "COUNT", default_value = "2")]
     upstream_attempts: String,
     /// How many retries there may be, as a part of the calls
-    #[arg(
-        long,
-        env = "BRIDGE_RETRY_BUDGET",
-        value_name = "PERCENT",
-        default_value = "20%",
-        help_heading = "Protection"
-    )]
+    #[arg(long, env = "BRIDGE_RETRY_BUDGET", value_name = "PERCENT", default_value = "20%")]
     retry_budget: String,
     /// How many failures in a row shut the breaker; 0 keeps it open
-    #[arg(
-        long,
-        env = "BRIDGE_BREAKER_FAILURES",
-        value_name = "COUNT",
-        default_value = "10",
-        help_heading = "Protection"
-    )]
+    #[arg(long, env = "BRIDGE_BREAKER_FAILURES", value_name = "COUNT", default_value = "10")]
     breaker_failures: String,
     /// Which part of the calls of the last ten seconds has to fail to shut the breaker
-    #[arg(
-        long,
-        env = "BRIDGE_BREAKER_FAILURE_RATE",
-        value_name = "PERCENT",
-        default_value = "50%",
-        help_heading = "Protection"
-    )]
+    #[arg(long, env = "BRIDGE_BREAKER_FAILURE_RATE", value_name = "PERCENT", default_value = "50%")]
     breaker_failure_rate: String,
     /// How long a breaker stays shut at first; twice as long while the API goes on failing
-    #[arg(
-        long,
-        env = "BRIDGE_BREAKER_PAUSE",
-        value_name = "TIME",
-        default_value = "1s",
-        help_heading = "Protection"
-    )]
+    #[arg(long, env = "BRIDGE_BREAKER_PAUSE", value_name = "TIME", default_value = "1s")]
     breaker_pause: String,
     /// How old a connection to the API may become, give or take a tenth
-    #[arg(
-        long,
-        env = "BRIDGE_UPSTREAM_CONNECTION_AGE",
-        value_name = "TIME",
-        default_value = "5m",
-        help_heading = "Protection"
-    )]
+    #[arg(long, env = "BRIDGE_UPSTREAM_CONNECTION_AGE", value_name = "TIME", default_value = "5m")]
     upstream_connection_age: String,
     /// The HTTP that the API speaks (1.1, 2); without TLS, 2 is spoken with prior knowledge
-    #[arg(
-        long,
-        env = "BRIDGE_UPSTREAM_HTTP",
-        value_name = "VERSION",
-        default_value = "1.1",
-        help_heading = "Protection"
-    )]
+    #[arg(long, env = "BRIDGE_UPSTREAM_HTTP", value_name = "VERSION", default_value = "1.1")]
     upstream_http: String,
     /// How much memory the cache takes at most; none stores nothing
-    #[arg(
-        long,
-        env = "BRIDGE_CACHE_SIZE",
-        value_name = "SIZE",
-        default_value = "64MiB",
-        help_heading = "Protection"
-    )]
+    #[arg(long, env = "BRIDGE_CACHE_SIZE", value_name = "SIZE", default_value = "64MiB")]
     cache_size: String,
     /// How long stored answers are served unasked: not at all, or as long as the API says (revalidate, api)
-    #[arg(
-        long,
-        env = "BRIDGE_CACHE_FRESHNESS",
-        value_name = "HOW",
-        default_value = "revalidate",
-        help_heading = "Protection"
-    )]
+    #[arg(long, env = "BRIDGE_CACHE_FRESHNESS", value_name = "HOW", default_value = "revalidate")]
     cache_freshness: String,
     /// How long the answers of a method are served unasked, whatever the API says (GetProduct=5s)
-    #[arg(
-        long,
-        env = "BRIDGE_CACHE_TTL",
-        value_name = "METHOD=TIME",
-        value_delimiter = ',',
-        help_heading = "Protection"
-    )]
+    #[arg(long, env = "BRIDGE_CACHE_TTL", value_name = "METHOD=TIME", value_delimiter = ',')]
     cache_ttl: Vec<String>,
     /// How much too old an answer may be that is served while it is asked for anew
-    #[arg(
-        long,
-        env = "BRIDGE_CACHE_STALE_WHILE_REVALIDATE",
-        value_name = "TIME",
-        default_value = "0s",
-        help_heading = "Protection"
-    )]
+    #[arg(long, env = "BRIDGE_CACHE_STALE_WHILE_REVALIDATE", value_name = "TIME", default_value = "0s")]
     cache_stale_while_revalidate: String,
     /// How much too old an answer may be that is served because the API fails
-    #[arg(
-        long,
-        env = "BRIDGE_CACHE_STALE_IF_ERROR",
-        value_name = "TIME",
-        default_value = "0s",
-        help_heading = "Protection"
-    )]
+    #[arg(long, env = "BRIDGE_CACHE_STALE_IF_ERROR", value_name = "TIME", default_value = "0s")]
     cache_stale_if_error: String,
 }
 

@@ -1,0 +1,90 @@
+//! A call as the gRPC library wants to see it: one message in, one message out, and their compression.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Request, Response};
+use tonic::{
+    Code, Status,
+    codec::CompressionEncoding,
+    server::{Grpc, UnaryService},
+};
+
+use super::{ResponseFuture, crossing::Crossing};
+use crate::{
+    call::{Call, X_REQUEST_ID},
+    codec::BytesCodec,
+    error::Error,
+    upstream::{Served, Terms},
+};
+
+/// A smaller message gains nothing from compression.
+const MIN_COMPRESSED_BYTES: usize = 1024;
+/// The response header that tells how the API's answer was come by (RFC 9211).
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// One call, as tonic wants to see it.
+struct BridgedCall {
+    crossing: Crossing,
+    terms: Terms,
+}
+
+/// Answers one call.
+pub(super) async fn serve(
+    crossing: Crossing,
+    request: Request<axum::body::Body>,
+) -> Response<tonic::body::Body> {
+    let (call, config) = (crossing.call.clone(), &crossing.bridge.config);
+    let mut grpc = Grpc::new(BytesCodec)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(config.max_request_bytes);
+    if config.compress {
+        grpc = grpc.send_compressed(CompressionEncoding::Gzip);
+    }
+    let terms = crossing.terms(&request);
+    let response = grpc.unary(BridgedCall { crossing, terms }, request).await;
+    explained(response, &call)
+}
+
+/// Gives a refusal by the gRPC library itself the details and the request id that all others have.
+fn explained(mut response: Response<tonic::body::Body>, call: &Call) -> Response<tonic::body::Body> {
+    let refused = Status::from_header_map(response.headers()).filter(|status| status.details().is_empty());
+    if let Some(refused) = refused.filter(|status| status.code() != Code::Ok) {
+        // The library says OUT_OF_RANGE for a message over the limit; other servers agree on this code.
+        let code = if refused.code() == Code::OutOfRange { Code::ResourceExhausted } else { refused.code() };
+        let status = call.fail(&Error::Protocol { code, what: refused.message().to_owned() });
+        // The status was made by us from legal parts; should it not fit, the first one stands.
+        let _ = status.add_header(response.headers_mut());
+    }
+    response
+}
+
+/// The header for what did not go past the cache.
+fn cache_status(served: Served) -> Option<(HeaderName, HeaderValue)> {
+    let text = (served != Served::Bypassed).then(|| format!("grpc-rest-bridge; {served}"))?;
+    Some((CACHE_STATUS, HeaderValue::try_from(text).ok()?))
+}
+
+// === impl BridgedCall ===
+
+impl UnaryService<Bytes> for BridgedCall {
+    type Response = Bytes;
+    type Future = ResponseFuture<tonic::Response<Bytes>, Status>;
+
+    fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
+        let (crossing, terms) = (self.crossing.clone(), self.terms.clone());
+        Box::pin(async move {
+            let call = &crossing.call;
+            let (message, served) =
+                crossing.cross(request.into_inner(), terms).await.map_err(|error| call.fail(&error))?;
+            call.note(|record| record.code = Some(Code::Ok));
+            let small = message.len() < MIN_COMPRESSED_BYTES;
+            let mut response = tonic::Response::new(message);
+            let headers = response.metadata_mut().as_mut();
+            headers.insert(X_REQUEST_ID, call.request_id.clone());
+            headers.extend(cache_status(served));
+            if small {
+                response.disable_compression();
+            }
+            Ok(response)
+        })
+    }
+}

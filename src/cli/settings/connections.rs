@@ -1,0 +1,44 @@
+//! How the connections of callers are kept.
+
+use crate::{cli::reader::Reader, config::ConnectionConfig};
+
+/// The settings of callers' connections.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Callers' connections")]
+pub(super) struct ConnectionSettings {
+    /// How old a connection gets, give or take a tenth, before its caller is told to make a new one (or none)
+    #[arg(long, env = "BRIDGE_MAX_CONNECTION_AGE", value_name = "TIME", default_value = "5m")]
+    max_connection_age: String,
+    /// How long calls on an old connection may go on before they are cut
+    #[arg(long, env = "BRIDGE_MAX_CONNECTION_AGE_GRACE", value_name = "TIME", default_value = "30s")]
+    max_connection_age_grace: String,
+    /// After which silence a caller is asked by a PING whether it is there (or none)
+    #[arg(long, env = "BRIDGE_KEEPALIVE_INTERVAL", value_name = "TIME", default_value = "30s")]
+    keepalive_interval: String,
+    /// How long to wait for the answer to a PING before the connection is closed
+    #[arg(long, env = "BRIDGE_KEEPALIVE_TIMEOUT", value_name = "TIME", default_value = "20s")]
+    keepalive_timeout: String,
+    /// How many calls may run at a time on one connection
+    #[arg(long, env = "BRIDGE_MAX_CONCURRENT_STREAMS", value_name = "COUNT", default_value = "200")]
+    max_concurrent_streams: String,
+}
+
+// === impl ConnectionSettings ===
+
+impl ConnectionSettings {
+    /// The typed settings.
+    pub(super) fn resolve(&self, read: &mut Reader<'_>) -> Option<ConnectionConfig> {
+        let max_age = read.time_or_none("max_connection_age", &self.max_connection_age);
+        let max_age_grace = read.time("max_connection_age_grace", &self.max_connection_age_grace);
+        let keepalive_interval = read.time_or_none("keepalive_interval", &self.keepalive_interval);
+        let keepalive_timeout = read.time("keepalive_timeout", &self.keepalive_timeout);
+        let max_concurrent_streams = read.count("max_concurrent_streams", &self.max_concurrent_streams);
+        Some(ConnectionConfig {
+            max_age: max_age?,
+            max_age_grace: max_age_grace?,
+            keepalive_interval: keepalive_interval?,
+            keepalive_timeout: keepalive_timeout?,
+            max_concurrent_streams: max_concurrent_streams?,
+        })
+    }
+}

@@ -1,0 +1,61 @@
+//! What a caller may ask.
+
+use std::sync::Arc;
+
+use crate::{cli::reader::Reader, config::InboundConfig};
+
+/// The settings of callers.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Callers")]
+pub(super) struct InboundSettings {
+    /// How many calls may run at a time; what is more is refused at once
+    #[arg(long, env = "BRIDGE_MAX_IN_FLIGHT", value_name = "COUNT", default_value = "1000")]
+    max_in_flight: String,
+    /// The deadline of a call whose caller names none
+    #[arg(long, env = "BRIDGE_DEFAULT_DEADLINE", value_name = "TIME", default_value = "10s")]
+    default_deadline: String,
+    /// The largest request message, decompressed
+    #[arg(long, env = "BRIDGE_MAX_REQUEST_BYTES", value_name = "SIZE", default_value = "4MiB")]
+    max_request_bytes: String,
+    /// The largest request metadata
+    #[arg(long, env = "BRIDGE_MAX_METADATA_BYTES", value_name = "SIZE", default_value = "64KiB")]
+    max_metadata_bytes: String,
+    /// Compress answers for callers that accept gzip (gzip, none)
+    #[arg(long, env = "BRIDGE_RESPONSE_COMPRESSION", value_name = "HOW", default_value = "gzip")]
+    response_compression: String,
+    /// The domain of google.rpc.ErrorInfo in errors
+    #[arg(long, env = "BRIDGE_ERROR_DOMAIN", value_name = "NAME", default_value = "grpc-rest-bridge")]
+    error_domain: String,
+}
+
+// === impl InboundSettings ===
+
+impl InboundSettings {
+    /// The typed settings.
+    pub(super) fn resolve(&self, read: &mut Reader<'_>) -> Option<InboundConfig> {
+        let max_in_flight = read.count("max_in_flight", &self.max_in_flight);
+        let default_deadline = read.time("default_deadline", &self.default_deadline);
+        let max_request_bytes = read.size("max_request_bytes", &self.max_request_bytes);
+        let max_metadata_bytes = read.size("max_metadata_bytes", &self.max_metadata_bytes);
+        let compress =
+            read.value("response_compression", &self.response_compression, "write gzip or none", |text| {
+                match text {
+                    "gzip" => Some(true),
+                    "none" => Some(false),
+                    _ => None,
+                }
+            });
+        let domain = "write a name of visible ASCII, such as shop.example.com";
+        let error_domain = read.value("error_domain", &self.error_domain, domain, |text| {
+            (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| Arc::from(text))
+        });
+        Some(InboundConfig {
+            max_in_flight: max_in_flight?,
+            default_deadline: default_deadline?,
+            max_request_bytes: max_request_bytes?,
+            max_metadata_bytes: u32::try_from(max_metadata_bytes?).unwrap_or(u32::MAX),
+            compress: compress?,
+            error_domain: error_domain?,
+        })
+    }
+}

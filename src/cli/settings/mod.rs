@@ -1,0 +1,125 @@
+//! Flags and variables, and how they become typed settings: a file for each group of them.
+//!
+//! Each setting is a flag and a variable `BRIDGE_…`; the flag wins. Values are parsed here, not by clap, so
+//! that all faults of a start are told at once, each with the flag or the variable that it came from.
+
+mod connections;
+mod inbound;
+mod listen;
+mod logs;
+mod probe;
+mod protection;
+mod shutdown;
+mod source;
+mod strict;
+mod upstream;
+
+use clap::ArgMatches;
+
+use self::{
+    connections::ConnectionSettings, inbound::InboundSettings, listen::ListenSettings, probe::ProbeSettings,
+    protection::ProtectionSettings, shutdown::ShutdownSettings,
+};
+pub(super) use self::{
+    listen::DemoSettings, logs::LogSettings, source::SourceSettings, strict::StrictSettings,
+    upstream::UpstreamSettings,
+};
+use super::reader::{Faults, Reader};
+use crate::config::Config;
+
+/// The settings of `serve`. What has no heading comes first: a heading is that of all that follows.
+#[derive(Debug, clap::Args)]
+pub(super) struct ServeSettings {
+    #[command(flatten)]
+    listen: ListenSettings,
+    #[command(flatten)]
+    upstream: UpstreamSettings,
+    #[command(flatten)]
+    protection: ProtectionSettings,
+    #[command(flatten)]
+    inbound: InboundSettings,
+    #[command(flatten)]
+    connections: ConnectionSettings,
+    #[command(flatten)]
+    probe: ProbeSettings,
+    #[command(flatten)]
+    shutdown: ShutdownSettings,
+}
+
+// === impl ServeSettings ===
+
+impl ServeSettings {
+    /// The typed settings.
+    pub(super) fn config(&self, matches: &ArgMatches) -> Result<Config, Faults> {
+        let mut read = Reader { matches, faults: Faults::default() };
+        let upstream = self.upstream.resolve(&mut read);
+        let upstream = self.protection.apply(&mut read, upstream);
+        let admin = self.listen.operators(&mut read);
+        let config = (
+            self.listen.callers(&mut read),
+            self.inbound.resolve(&mut read),
+            self.connections.resolve(&mut read),
+            self.probe.resolve(&mut read),
+            self.shutdown.resolve(&mut read),
+        );
+        match (upstream, config) {
+            (
+                Some(upstream),
+                (Some(listen), Some(inbound), Some(connections), Some(probe), Some(shutdown)),
+            ) if read.faults.faults.is_empty() => {
+                Ok(Config { listen, admin, upstream, connections, inbound, probe, shutdown })
+            }
+            _ => Err(read.faults),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ConnectionConfig, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig};
+    use clap::{Args, Command, FromArgMatches};
+    use std::time::Duration;
+
+    fn config(words: &[&str]) -> Config {
+        let command = ServeSettings::augment_args(Command::new("serve"));
+        let matches =
+            command.get_matches_from([&["serve", "--upstream", "http://shop:3000"], words].concat());
+        ServeSettings::from_arg_matches(&matches).unwrap().config(&matches).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_set_is_as_the_library_has_it() {
+        let expected = Config {
+            listen: "0.0.0.0:50051".parse().unwrap(),
+            admin: None,
+            upstream: UpstreamConfig::new("http://shop:3000".parse().unwrap()),
+            connections: ConnectionConfig::default(),
+            inbound: InboundConfig::default(),
+            probe: ProbeConfig::default(),
+            shutdown: ShutdownConfig::default(),
+        };
+        assert_eq!(config(&[]), expected);
+    }
+
+    #[test]
+    fn what_is_set_of_connections_is_as_it_says() {
+        let words = "--max-connection-age 1h --max-connection-age-grace 2m --keepalive-interval 3m \
+                     --keepalive-timeout 4s --max-concurrent-streams 5 --max-in-flight 6";
+        let found = config(&words.split_whitespace().collect::<Vec<_>>());
+        let expected = ConnectionConfig {
+            max_age: Some(Duration::from_secs(3600)),
+            max_age_grace: Duration::from_secs(120),
+            keepalive_interval: Some(Duration::from_secs(180)),
+            keepalive_timeout: Duration::from_secs(4),
+            max_concurrent_streams: 5,
+        };
+        assert_eq!((found.connections, found.inbound.max_in_flight), (expected, 6));
+    }
+
+    #[test]
+    fn age_and_keepalive_can_be_switched_off() {
+        let found = config(&["--max-connection-age", "none", "--keepalive-interval", "none"]).connections;
+        assert_eq!((found.max_age, found.keepalive_interval), (None, None));
+    }
+}
