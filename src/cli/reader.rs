@@ -19,10 +19,10 @@ use super::Exit;
 use crate::fault::Fault;
 
 /// How to mend a time.
-pub(super) const TIME: &str = "write a number with its unit, such as 500ms, 10s or 2m";
+pub(super) const TIME: &str = "write a number with its unit, such as 500ms, 10s or 2m, and at most 10y";
 
-/// The longest time that can be set: ten years, which is for ever.
-const LONGEST_TIME: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// The longest time that can be set: `10y`, which is for ever. A clock can still add it.
+const LONGEST_TIME: Duration = Duration::from_secs(10 * 8766 * 3600);
 
 /// What is wrong with settings, and whether a flag is among them.
 #[derive(Debug, Default)]
@@ -35,6 +35,11 @@ pub(super) struct Faults {
 pub(super) struct Reader<'a> {
     pub(super) matches: &'a ArgMatches,
     pub(super) faults: Faults,
+}
+
+/// A time that is not longer than ten years.
+pub(super) fn time(text: &str) -> Option<Duration> {
+    humantime::parse_duration(text).ok().filter(|time| *time <= LONGEST_TIME)
 }
 
 /// Both settings, or the faults of both.
@@ -138,23 +143,27 @@ impl Reader<'_> {
         self.matches.value_source(id) == Some(ValueSource::EnvVariable)
     }
 
-    /// A time of more than nothing, and not so long that no clock could add it.
+    /// A time of more than nothing.
     pub(super) fn time(&mut self, id: &str, text: &str) -> Option<Duration> {
-        let some = |time: &Duration| !time.is_zero();
-        let time = self.value(id, text, TIME, |text| humantime::parse_duration(text).ok().filter(some))?;
-        if time > LONGEST_TIME {
-            self.fault(id, format!("{text:?} is longer than ten years"), "write a shorter time");
-            return None;
-        }
-        Some(time)
+        self.value(id, text, TIME, |text| time(text).filter(|time| !time.is_zero()))
+    }
+
+    /// A time, or nothing: `0s`.
+    pub(super) fn time_or_zero(&mut self, id: &str, text: &str) -> Option<Duration> {
+        self.value(id, text, TIME, time)
     }
 
     /// A time of more than nothing, or `none`.
     pub(super) fn time_or_none(&mut self, id: &str, text: &str) -> Option<Option<Duration>> {
-        self.value(id, text, "write a number with its unit, such as 30s or 5m, or none", |text| {
-            let time = humantime::parse_duration(text).ok().filter(|time| !time.is_zero());
-            if text == "none" { Some(None) } else { time.map(Some) }
-        })
+        self.value(
+            id,
+            text,
+            "write a number with its unit, such as 30s or 5m and at most 10y, or none",
+            |text| {
+                let time = time(text).filter(|time| !time.is_zero());
+                if text == "none" { Some(None) } else { time.map(Some) }
+            },
+        )
     }
 
     /// How many, at least one.
@@ -164,10 +173,11 @@ impl Reader<'_> {
         })
     }
 
-    pub(super) fn size(&mut self, id: &str, text: &str) -> Option<usize> {
+    /// At least one byte, and no more than the type can count.
+    pub(super) fn size<T: TryFrom<u64>>(&mut self, id: &str, text: &str) -> Option<T> {
         self.value(id, text, "write a size of at least 1 byte, such as 65536, 64KiB or 4MiB", |text| {
             let size = text.parse::<ByteSize>().ok()?.as_u64();
-            usize::try_from(size).ok().filter(|size| *size > 0)
+            T::try_from(size).ok().filter(|_| size > 0)
         })
     }
 

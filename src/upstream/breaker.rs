@@ -12,9 +12,6 @@ use tokio::time::Instant;
 use super::counts::Counts;
 use crate::config::BreakerConfig;
 
-/// A breaker that trips again and again stays shut for up to this many times the first pause.
-const LONGEST: u32 = 2;
-
 /// One breaker.
 pub(super) struct Breaker {
     config: BreakerConfig,
@@ -149,7 +146,8 @@ impl Breaker {
     }
 
     fn pause(&self, trips: u32) -> Duration {
-        self.config.pause * 2_u32.saturating_pow(trips).min(LONGEST)
+        // Twice as long after it has failed again, and no longer: the API may be back.
+        if trips == 0 { self.config.pause } else { self.config.pause * 2 }
     }
 
     fn lock(&self) -> MutexGuard<'_, Era> {

@@ -387,19 +387,19 @@ async fn a_refused_call_is_a_warning_in_the_log() {
 #[tokio::test]
 async fn settings_of_connections_that_cannot_be_meant_are_refused() {
     let words = "serve --upstream http://shop --max-connection-age 0s --max-connection-age-grace none \
-                 --keepalive-interval often --keepalive-timeout 0s --max-concurrent-streams 0 --max-in-flight few";
+                 --keepalive-interval 580000000000y --keepalive-timeout 11y --max-concurrent-streams 0 --max-in-flight few";
     let ended = Program::run(&words.split_whitespace().collect::<Vec<_>>(), &[]).await;
     let expected = "error: 6 faults to mend:
   --max-in-flight: \"few\" is not valid
       write a number from 1
   --max-connection-age: \"0s\" is not valid
-      write a number with its unit, such as 30s or 5m, or none
+      write a number with its unit, such as 30s or 5m and at most 10y, or none
   --max-connection-age-grace: \"none\" is not valid
-      write a number with its unit, such as 500ms, 10s or 2m
-  --keepalive-interval: \"often\" is not valid
-      write a number with its unit, such as 30s or 5m, or none
-  --keepalive-timeout: \"0s\" is not valid
-      write a number with its unit, such as 500ms, 10s or 2m
+      write a number with its unit, such as 500ms, 10s or 2m, and at most 10y
+  --keepalive-interval: \"580000000000y\" is not valid
+      write a number with its unit, such as 30s or 5m and at most 10y, or none
+  --keepalive-timeout: \"11y\" is not valid
+      write a number with its unit, such as 500ms, 10s or 2m, and at most 10y
   --max-concurrent-streams: \"0\" is not valid
       write a number from 1
 ";

@@ -569,7 +569,7 @@ async fn check_tells_only_so_many_findings_of_a_method_and_what_fails_before_the
 }
 
 #[tokio::test]
-async fn check_refuses_an_example_that_it_could_not_use() {
+async fn check_refuses_what_it_could_not_use() {
     let kitchen = |words: &[&'static str]| [words, &KITCHEN[..]].concat();
     let upstream = ["check", "--upstream", "http://127.0.0.1:1"];
     for (words, told) in [
@@ -580,6 +580,10 @@ async fn check_refuses_an_example_that_it_could_not_use() {
         (
             [&upstream[..], &["--example", "GetProduct={}", "--example", "GetProduct={}"]].concat(),
             "--example: shop.v1.ProductService/GetProduct is given twice\n      give one example for each method",
+        ),
+        (
+            [&upstream[..], &["--upstream-forwarded-proto", "ftp"]].concat(),
+            "--upstream-forwarded-proto: \"ftp\" is not valid\n      write http or https",
         ),
         (
             kitchen(&[&upstream[..], &["--example", "WatchDish={}"]].concat()),

@@ -53,7 +53,7 @@ impl InboundSettings {
             max_in_flight: max_in_flight?,
             default_deadline: default_deadline?,
             max_request_bytes: max_request_bytes?,
-            max_metadata_bytes: u32::try_from(max_metadata_bytes?).unwrap_or(u32::MAX),
+            max_metadata_bytes: max_metadata_bytes?,
             compress: compress?,
             error_domain: error_domain?,
         })

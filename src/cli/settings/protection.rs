@@ -1,9 +1,7 @@
 //! The flags and variables of what protects the API: limit, retries, breaker, cache.
 
-use std::time::Duration;
-
 use crate::{
-    cli::reader::{Reader, TIME},
+    cli::reader::{self, Reader},
     config::{BreakerConfig, CacheConfig, Freshness, HttpVersion, LimitConfig, RetryConfig, UpstreamConfig},
 };
 
@@ -136,18 +134,16 @@ impl ProtectionSettings {
         for text in read.list("cache_ttl", &self.cache_ttl, mend) {
             let named = read.value("cache_ttl", text, mend, |text| {
                 let (method, time) = text.split_once('=')?;
-                Some((method.to_owned(), humantime::parse_duration(time).ok()?))
+                Some((method.to_owned(), reader::time(time)?))
             });
             ttl = ttl.zip(named).map(|(mut ttl, named)| {
                 ttl.push(named);
                 ttl
             });
         }
-        let mut time =
-            |id, text: &str| read.value(id, text, TIME, |text| humantime::parse_duration(text).ok());
-        let stale_while_revalidate: Option<Duration> =
-            time("cache_stale_while_revalidate", &self.cache_stale_while_revalidate);
-        let stale_if_error = time("cache_stale_if_error", &self.cache_stale_if_error);
+        let stale_while_revalidate =
+            read.time_or_zero("cache_stale_while_revalidate", &self.cache_stale_while_revalidate);
+        let stale_if_error = read.time_or_zero("cache_stale_if_error", &self.cache_stale_if_error);
         Some(CacheConfig {
             size: size?,
             freshness: freshness?,

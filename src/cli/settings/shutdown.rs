@@ -1,9 +1,6 @@
 //! How to stop.
 
-use crate::{
-    cli::reader::{Reader, TIME},
-    config::ShutdownConfig,
-};
+use crate::{cli::reader::Reader, config::ShutdownConfig};
 
 /// The settings of stopping.
 #[derive(Debug, clap::Args)]
@@ -22,8 +19,7 @@ pub(super) struct ShutdownSettings {
 impl ShutdownSettings {
     /// The typed settings.
     pub(super) fn resolve(&self, read: &mut Reader<'_>) -> Option<ShutdownConfig> {
-        let drain_delay =
-            read.value("drain_delay", &self.drain_delay, TIME, |text| humantime::parse_duration(text).ok());
+        let drain_delay = read.time_or_zero("drain_delay", &self.drain_delay);
         let timeout = read.time("shutdown_timeout", &self.shutdown_timeout);
         Some(ShutdownConfig { drain_delay: drain_delay?, timeout: timeout? })
     }

@@ -43,11 +43,14 @@ pub(in crate::cli) struct UpstreamSettings {
 impl UpstreamSettings {
     /// The typed settings, or nothing where no API is named.
     pub(in crate::cli) fn config(&self, matches: &ArgMatches) -> Result<Option<UpstreamConfig>, Faults> {
-        let mut read = Reader { matches, faults: Faults::default() };
         if self.upstream.is_none() {
             return Ok(None);
         }
-        self.resolve(&mut read).map(Some).ok_or(read.faults)
+        let mut read = Reader { matches, faults: Faults::default() };
+        match self.resolve(&mut read) {
+            Some(config) if read.faults.is_empty() => Ok(Some(config)),
+            _ => Err(read.faults),
+        }
     }
 
     /// The typed settings; it is a fault if no API is named.
