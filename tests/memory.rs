@@ -1,4 +1,4 @@
-//! What transcoding costs in memory. It counts what the whole process does, so it is a program of its own.
+//! What transcoding and stored answers cost in memory. It counts what the whole process does, so it is a program of its own.
 
 #![cfg(target_os = "linux")]
 #![allow(
@@ -6,12 +6,22 @@
     reason = "all of it is test, the helpers too, for which clippy's own exception does not count"
 )]
 
-use std::{fs, sync::Mutex};
+use std::{fs, future::pending, sync::Mutex};
 
 use grpc_rest_bridge::{
+    app::App,
+    config::{Config, ConnectionConfig, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig},
     contract::{Contract, Source},
+    shop::v1::{
+        GetProductRequest, ListProductsRequest, product_service_client::ProductServiceClient as Shop,
+    },
     transcode::{HttpAnswer, Strictness, Transcoder},
 };
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+};
+use tonic::transport::Channel;
 
 /// One test at a time: they watch the memory of the process.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -79,4 +89,83 @@ fn an_answer_takes_a_few_allocations_and_the_memory_of_the_message() {
         let taken = peak().saturating_sub(before);
         assert!(taken <= message.len() + 64 * 1024, "{} of {}: {taken}", json.len(), message.len());
     }
+}
+
+/// An API whose list is large and whose products are small, all with the headers of a Rails API.
+async fn serve_shop(listener: TcpListener) {
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(answer_all(stream));
+    }
+}
+
+async fn answer_all(stream: TcpStream) -> std::io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    // Not so long that it is read on another thread, whose memory is not counted.
+    let (mut head, list) = (String::new(), format!("{{\"products\":[{}]}}", " ".repeat(200_000)));
+    loop {
+        head.clear();
+        while !head.ends_with("\r\n\r\n") {
+            if stream.read_line(&mut head).await? == 0 {
+                return Ok(());
+            }
+        }
+        let path = head.split(' ').nth(1).unwrap();
+        let body = if path == "/products" { &list } else { r#"{"product":{"title":"Tea"}}"# };
+        let length = body.len();
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=utf-8\r\netag: \"{path}\"\r\n\
+             cache-control: max-age=0, private, must-revalidate\r\nvary: Accept\r\nx-runtime: 0.003229\r\n\
+             x-frame-options: SAMEORIGIN\r\nx-xss-protection: 1; mode=block\r\nx-content-type-options: nosniff\r\n\
+             x-download-options: noopen\r\nx-permitted-cross-domain-policies: none\r\n\
+             referrer-policy: strict-origin-when-cross-origin\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(answer.as_bytes()).await?;
+    }
+}
+
+/// The shop's bridge before that API, with so much memory for answers.
+async fn shop(cache: usize) -> Shop<Channel> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut upstream =
+        UpstreamConfig::new(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
+    tokio::spawn(serve_shop(listener));
+    upstream.cache.size = cache;
+    let config = Config {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        admin: None,
+        upstream,
+        connections: ConnectionConfig::default(),
+        inbound: InboundConfig::default(),
+        probe: ProbeConfig::default(),
+        shutdown: ShutdownConfig::default(),
+    };
+    let app = App::bind(config, Contract::embedded()).await.unwrap();
+    let address = app.local_addr();
+    tokio::spawn(app.serve(pending()));
+    let endpoint = Channel::from_shared(format!("http://{address}")).unwrap();
+    Shop::new(endpoint.connect().await.unwrap())
+}
+
+/// Lists make the buffers large that products are then read into.
+async fn ask(shop: &mut Shop<Channel>, ids: std::ops::Range<i64>) {
+    for id in ids {
+        if id % 5 == 0 {
+            shop.list_products(ListProductsRequest::default()).await.unwrap();
+        }
+        shop.get_product(GetProductRequest { id }).await.unwrap();
+    }
+}
+
+#[test]
+fn stored_answers_take_what_they_are_counted_for() {
+    const CACHE: usize = 2 * 1024 * 1024;
+    let _alone = ALONE.lock();
+    // All in one thread, whose memory is counted.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut shop = runtime.block_on(shop(CACHE));
+    // Until buffers and tables are as large as they get.
+    runtime.block_on(ask(&mut shop, 0..30));
+    let counted = allocation_counter::measure(|| runtime.block_on(ask(&mut shop, 30..1000)));
+    let taken = usize::try_from(counted.bytes_current).unwrap();
+    assert!((CACHE / 2..CACHE).contains(&taken), "{taken} of {CACHE}");
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 use http::{Response, header};
 use http_body_util::BodyExt;
@@ -13,7 +13,7 @@ use crate::error::Error;
 
 /// What has been read, and how much it may become.
 struct Bounded {
-    bytes: BytesMut,
+    bytes: Vec<u8>,
     /// How much is expected, for which there is room as soon as something comes.
     expected: usize,
     limit: usize,
@@ -25,7 +25,8 @@ enum Reader {
     Gzip(Box<MultiGzDecoder<Bounded>>),
 }
 
-/// The whole answer. The limit counts what is read, not what a header promises.
+/// The whole answer, in memory of its own: what comes in is a part of the buffer it was read into, which may be a thousand
+/// times as large and would live as long. The limit counts what is read, not what a header promises.
 pub(super) async fn collect(answer: Response<Incoming>, limit: usize) -> Result<Response<Bytes>, Error> {
     let (mut head, mut body) = answer.into_parts();
     let promised = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
@@ -36,14 +37,9 @@ pub(super) async fn collect(answer: Response<Incoming>, limit: usize) -> Result<
     let is_gzip = !body.is_end_stream()
         && head.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding == "gzip");
     let mut reader = Reader::new(is_gzip, promised, limit);
-    let mut only = None;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Error::AnswerCutOff { detail: with_causes(&error) })?;
-        let Ok(chunk) = frame.into_data() else { continue };
-        if !is_gzip && promised > 0 && chunk.len() == promised {
-            // The usual small answer comes in one piece and needs no copy.
-            only = Some(chunk);
-        } else {
+        if let Ok(chunk) = frame.into_data() {
             reader.take(&chunk)?;
         }
     }
@@ -51,14 +47,14 @@ pub(super) async fn collect(answer: Response<Incoming>, limit: usize) -> Result<
         head.headers.remove(header::CONTENT_ENCODING);
         head.headers.remove(header::CONTENT_LENGTH);
     }
-    Ok(Response::from_parts(head, only.map_or_else(|| reader.finish(), Ok)?))
+    Ok(Response::from_parts(head, reader.finish()?))
 }
 
 // === impl Reader ===
 
 impl Reader {
     fn new(is_gzip: bool, promised: usize, limit: usize) -> Self {
-        let bounded = Bounded { bytes: BytesMut::new(), expected: if is_gzip { 0 } else { promised }, limit };
+        let bounded = Bounded { bytes: Vec::new(), expected: if is_gzip { 0 } else { promised }, limit };
         if is_gzip { Self::Gzip(Box::new(MultiGzDecoder::new(bounded))) } else { Self::Plain(bounded) }
     }
 
@@ -76,10 +72,12 @@ impl Reader {
         {
             return Err(self.failure(&error));
         }
-        Ok(match self {
-            Self::Plain(bounded) => bounded.bytes.freeze(),
-            Self::Gzip(mut decoder) => std::mem::take(&mut decoder.get_mut().bytes).freeze(),
-        })
+        let bytes = match self {
+            Self::Plain(bounded) => bounded.bytes,
+            Self::Gzip(mut decoder) => std::mem::take(&mut decoder.get_mut().bytes),
+        };
+        // Without the room that was left.
+        Ok(bytes.into_boxed_slice().into())
     }
 
     fn failure(&self, error: &io::Error) -> Error {

@@ -22,7 +22,7 @@ use super::{
     Exchange, Memo, Reply, Served, Terms,
     coalesce::{Flights, Key},
     stats::{Event, Stats},
-    stored::{Entry, Store, conditional, is_for_equals, policy, size, store},
+    stored::{Entry, Store, conditional, is_for_equals, own, policy, size, store},
 };
 use crate::{
     config::{CacheConfig, Freshness},
@@ -199,11 +199,15 @@ impl<S: Exchange> Inner<S> {
     /// Stores an answer, or one that was confirmed and has a memo, if that is allowed and of use.
     fn keep(
         &self,
-        asking: Asking,
-        answer: Response<Bytes>,
+        mut asking: Asking,
+        mut answer: Response<Bytes>,
         confirmed: Option<Arc<Memo>>,
         terms: &Terms,
     ) -> Fetched {
+        if self.store.is_some() {
+            own(asking.request.headers_mut());
+            own(answer.headers_mut());
+        }
         let (response, unmodified) = (Arc::new(answer), confirmed.is_some());
         let memo = confirmed.unwrap_or_default();
         let policy = policy(&asking.request, &response);
@@ -253,15 +257,14 @@ impl<S: Exchange> Inner<S> {
         terms: &Terms,
     ) -> bool {
         let Some(store) = &self.store else { return false };
-        let Asking { key, writes, begun, .. } = asking;
+        let Asking { key, request, writes, begun } = asking;
         // It may have waited for a while before it was sent.
         let asked = terms.sent().unwrap_or(begun);
         if store.peek(&key).is_some_and(|there| there.asked > asked) {
             return false;
         }
         let fresh = self.freshness(&policy);
-        // The policy has the headers of the request too.
-        let size = 2 * key.size() + size(&response);
+        let size = size(&key, &request, &response);
         let refreshing = AtomicBool::new(false);
         let entry = Arc::new(Entry { response, memo, policy, asked, fresh, writes, refreshing, size });
         store.insert(key.clone(), entry.clone());

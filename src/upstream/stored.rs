@@ -5,9 +5,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{
-    HeaderValue, Request, Response,
+    HeaderMap, HeaderValue, Request, Response,
     header::{self, HeaderName},
 };
 use http_cache_semantics::{AfterResponse, BeforeRequest, CacheOptions, CachePolicy};
@@ -17,9 +17,9 @@ use tokio::time::Instant;
 use super::{Memo, Reply, Served, coalesce::Key, memo::MIN_KEPT_BYTES};
 
 /// What an entry takes besides key, headers and bodies.
-const ENTRY_BYTES: usize = 512;
-/// What a header takes besides its text, in the answer and in the policy.
-const HEADER_BYTES: usize = 128;
+const ENTRY_BYTES: usize = 1024;
+/// What the place of a header takes besides its text.
+const HEADER_BYTES: usize = 112;
 /// For how many entries there is room at once; it grows.
 const FIRST_ENTRIES: usize = 256;
 /// In how many parts the store is locked; no entry is larger than a part.
@@ -117,14 +117,28 @@ pub(super) fn store(bytes: usize) -> Store {
     Store::with_options(options, Weight, DefaultHashBuilder::default(), DefaultLifecycle::default())
 }
 
+/// Copies the values of headers into memory of their own. What comes from a connection is a part of the buffer it was
+/// read into, which may be a thousand times as large and would live as long.
+pub(super) fn own(headers: &mut HeaderMap) {
+    let mut own = BytesMut::with_capacity(headers.values().map(HeaderValue::len).sum());
+    for value in headers.values_mut() {
+        own.extend_from_slice(value.as_bytes());
+        let is_sensitive = value.is_sensitive();
+        *value = HeaderValue::from_maybe_shared(own.split().freeze()).expect("it was a value before");
+        value.set_sensitive(is_sensitive);
+    }
+}
+
 /// What a stored answer takes: twice the body, for there is room for what is made of it.
-pub(super) fn size(response: &Response<Bytes>) -> usize {
-    let headers: usize = response
-        .headers()
-        .iter()
-        .map(|(name, value)| 2 * (name.as_str().len() + value.len()) + HEADER_BYTES)
-        .sum();
-    ENTRY_BYTES + headers + response.body().len() + response.body().len().max(MIN_KEPT_BYTES)
+pub(super) fn size(key: &Key, request: &Request<Bytes>, response: &Response<Bytes>) -> usize {
+    let text = |headers: &HeaderMap| -> usize {
+        headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+    };
+    let (asked, answered, body) = (request.headers(), response.headers(), response.body().len());
+    // The policy has the headers of both, and shares their text.
+    let places = asked.len() + answered.len() + answered.capacity();
+    let headers = text(asked) + text(answered) + HEADER_BYTES * places;
+    ENTRY_BYTES + key.size() + headers + body + body.max(MIN_KEPT_BYTES)
 }
 
 /// Whether all requests with the same key can have this answer.
