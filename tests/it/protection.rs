@@ -1,4 +1,5 @@
 use std::{
+    future::pending,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -528,6 +529,23 @@ async fn operators_read_what_protects_the_api() {
     }
     gate.add_permits(2);
     assert!(calls.join_all().await.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn operators_see_how_many_tasks_are_alive() {
+    let alive = async |bridge: &Bridge| {
+        let told = metrics(bridge).await;
+        assert!(told.contains("\n# TYPE bridge_runtime_alive_tasks gauge\n"), "{told}");
+        let value = told.lines().find_map(|line| line.strip_prefix("bridge_runtime_alive_tasks "));
+        value.unwrap().parse::<usize>().unwrap()
+    };
+    let api = Api::answering(|_| async { json(200, PRODUCT) }).await;
+    let bridge = Bridge::before(&api.url()).await;
+    // More than the bridge and this test have by far.
+    let mut crowd: JoinSet<()> = (0..1000).map(|_| pending()).collect();
+    assert!((1001..2000).contains(&alive(&bridge).await));
+    crowd.shutdown().await;
+    assert!((1..1000).contains(&alive(&bridge).await));
 }
 
 #[tokio::test]

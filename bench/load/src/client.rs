@@ -7,11 +7,11 @@ use tokio::time::timeout;
 
 use crate::{Fault, answers::Answers, call::Call, grpc, rest};
 
-/// Why a call failed, in the word that is counted: a gRPC code, an HTTP status, or what broke.
+/// Why a call failed, as it is counted: a gRPC code and the reason that comes with it, an HTTP status, or what broke.
 pub(crate) type Failure = Cow<'static, str>;
 
 /// An answer that is not what the API says.
-const WRONG: Failure = Cow::Borrowed("wrong answer");
+pub(crate) const WRONG: Failure = Cow::Borrowed("wrong answer");
 /// What expired calls are counted as, whoever noticed first.
 pub(crate) const EXPIRED: Failure = Cow::Borrowed("DEADLINE_EXCEEDED");
 

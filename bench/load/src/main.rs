@@ -1,7 +1,7 @@
-//! The callers of `bench/upstream`.
+//! The callers of `bench/upstream` and `bench/soak`.
 //!
 //! [`closed`] lets a fixed number of callers call, each as soon as its last call has ended; [`overload`] lets calls come at
-//! a fixed rate, whatever becomes of them. A [`call`] goes through a [`client`], over [`rest`] or over [`grpc`], its
+//! a fixed rate, whatever becomes of them; [`soak`] lets callers of every kind call for as long as they are told. A [`call`] goes through a [`client`], over [`rest`] or over [`grpc`], its
 //! answer is held against the [`answers`] that the API gives, and what came of it is noted in a [`tally`]. The result is
 //! one JSON document on stdout.
 //!
@@ -14,6 +14,7 @@ mod closed;
 mod grpc;
 mod overload;
 mod rest;
+mod soak;
 mod tally;
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
@@ -49,6 +50,8 @@ enum Load {
     Closed(closed::Plan),
     /// Calls that come at a fixed rate, and how long it takes until all is well again
     Overload(overload::Plan),
+    /// Callers of every kind, in phases: a line on stdin names the next one, and the end of stdin ends the last
+    Soak(soak::Plan),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -70,5 +73,6 @@ async fn run(arguments: Arguments) -> Result<String, Fault> {
     Ok(match arguments.load {
         Load::Closed(plan) => serde_json::to_string(&closed::run(&plan, &answers).await?)?,
         Load::Overload(plan) => serde_json::to_string(&overload::run(&plan, &answers).await?)?,
+        Load::Soak(plan) => serde_json::to_string(&soak::run(&plan, &answers).await?)?,
     })
 }

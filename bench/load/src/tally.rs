@@ -54,8 +54,9 @@ impl Tally {
 
     /// The calls that a server would not take, which it should say at once.
     pub(crate) fn refused(&self) -> Latencies {
-        let took = REFUSALS.iter().filter_map(|code| self.failures.get(*code));
-        Latencies::of(&mut took.flatten().copied().collect::<Vec<_>>())
+        let is_refusal = |failure: &Failure| REFUSALS.iter().any(|code| failure.starts_with(code));
+        let took = self.failures.iter().filter(|(failure, _)| is_refusal(failure)).flat_map(|(_, took)| took);
+        Latencies::of(&mut took.copied().collect::<Vec<_>>())
     }
 
     /// Says it in numbers.
@@ -86,15 +87,21 @@ pub(crate) struct Latencies {
     count: usize,
     p50_ms: Option<f64>,
     p99_ms: Option<f64>,
+    longest_ms: Option<f64>,
 }
 
 // === impl Latencies ===
 
 impl Latencies {
-    fn of(took: &mut [Duration]) -> Self {
+    pub(crate) fn of(took: &mut [Duration]) -> Self {
         took.sort_unstable();
         let percentile = |percent| percentile(took, percent).map(|took| took.as_secs_f64() * 1e3);
-        Self { count: took.len(), p50_ms: percentile(50), p99_ms: percentile(99) }
+        Self {
+            count: took.len(),
+            p50_ms: percentile(50),
+            p99_ms: percentile(99),
+            longest_ms: percentile(100),
+        }
     }
 }
 
