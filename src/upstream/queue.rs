@@ -25,6 +25,8 @@ const RECENT: Duration = Duration::from_secs(10);
 const MARGIN: u32 = 20;
 /// What an expected wait is multiplied by: to be refused at once is better than to be refused after a wait in vain.
 const CAUTION: f64 = 1.25;
+/// After how long a turn counts for little more than a third in the pace.
+const PACE_MEMORY: Duration = Duration::from_secs(1);
 /// How much one answer changes what is known of how long they take.
 const WEIGHT: f64 = 0.1;
 
@@ -39,8 +41,8 @@ pub(super) struct Queue {
     standing_since: Option<Instant>,
     /// How long requests take, of all endpoints.
     typical: Typical,
-    /// How long it takes from one place that comes free to the next, while somebody waits.
-    between_turns: Typical,
+    /// How fast places come free while somebody waits.
+    pace: Pace,
     /// When the last one came free, if somebody has waited ever since.
     last_turn: Option<Instant>,
 }
@@ -75,6 +77,13 @@ struct Waiter {
     turn: oneshot::Sender<Permit>,
 }
 
+/// How many turns there were in how many seconds, of late. One long pause among many short ones is no more than that.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pace {
+    turns: f64,
+    seconds: f64,
+}
+
 /// A mean that forgets, in seconds.
 #[derive(Debug, Clone, Copy, Default)]
 struct Typical(Option<f64>);
@@ -90,7 +99,7 @@ impl Queue {
             next_ticket: 0,
             standing_since: None,
             typical: Typical::default(),
-            between_turns: Typical::default(),
+            pace: Pace::default(),
             last_turn: None,
         }
     }
@@ -174,7 +183,7 @@ impl Queue {
         self.endpoints[endpoint].in_flight -= 1;
         // What a place really takes is more than the request: the next one has to be told, and sent.
         if let Some(last) = self.last_turn {
-            self.between_turns.learn(now - last);
+            self.pace.learn(now - last);
         }
         self.last_turn = (self.waiting > 0).then_some(now);
         if let Some(took) = took {
@@ -207,15 +216,13 @@ impl Queue {
         }
     }
 
-    /// As many turns as wait already, at the rate at which places come free; before that is known, by Little's law. If none
-    /// has come free for a while, that may go on for as long again.
+    /// As many turns as wait already, at the pace at which places come free; before that is known, by Little's law. If none
+    /// has come free for a while, that may go on for as long again. Those who wait for a share are in nobody else's way.
     fn expected_wait(&self, endpoint: usize, limit: usize, now: Instant) -> Duration {
         let lane = &self.endpoints[endpoint];
-        let turns = self.waiting + 1;
-        let all = match self.between_turns {
-            Typical(None) => self.typical.for_turns(turns, limit),
-            between => between.for_turns(turns, 1),
-        };
+        let aside = self.endpoints.iter().filter(|other| other.is_slow && !lane.is_slow);
+        let turns = self.waiting + 1 - aside.map(|other| other.waiting.len()).sum::<usize>();
+        let all = self.pace.for_turns(turns).unwrap_or_else(|| self.typical.for_turns(turns, limit));
         let own = if lane.is_slow {
             lane.typical.for_turns(lane.waiting.len() + 1, slow_share(limit))
         } else {
@@ -241,6 +248,24 @@ impl Queue {
 impl Endpoint {
     fn has_place(&self, limit: usize) -> bool {
         !self.is_slow || self.in_flight < slow_share(limit)
+    }
+}
+
+// === impl Pace ===
+
+impl Pace {
+    /// Counts a turn, so long after the one before.
+    fn learn(&mut self, passed: Duration) {
+        let passed = passed.as_secs_f64();
+        let kept = (-passed / PACE_MEMORY.as_secs_f64()).exp();
+        self.turns = self.turns * kept + 1.0;
+        self.seconds = self.seconds * kept + passed;
+    }
+
+    /// The seconds for so many turns, if any was counted.
+    #[allow(clippy::cast_precision_loss)]
+    fn for_turns(self, turns: usize) -> Option<f64> {
+        (self.turns > 0.0).then(|| self.seconds / self.turns * turns as f64)
     }
 }
 

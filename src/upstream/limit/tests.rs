@@ -1,6 +1,12 @@
 //! The limit before APIs that are modelled under paused time.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -145,6 +151,33 @@ async fn a_slow_endpoint_takes_half_of_the_places_at_most() {
     // Without a share, thirty callers that wait for half a second each would have all places nearly all the time.
     assert!(fast.len() * 3 > alone.len(), "{} of {}", fast.len(), alone.len());
     assert!(stats.snapshot().of(Event::Refused) > 0);
+}
+
+/// Places that slow calls hold for a moment come free again: that is no reason to refuse what is fast.
+#[tokio::test(start_paused = true)]
+async fn a_slow_endpoint_does_not_get_the_others_refused() {
+    fastrand::seed(1);
+    let (limit, _) = limit(puma(5, &[(ms(2), ms(3)), (ms(0), ms(500))]));
+    let (fast, slow) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let mut callers = JoinSet::new();
+    // One call of twenty is slow.
+    for _ in 0..64 {
+        let (limit, fast, slow) = (limit.clone(), fast.clone(), slow.clone());
+        callers.spawn(async move {
+            let end = Instant::now() + Duration::from_secs(60);
+            while Instant::now() < end {
+                let endpoint = usize::from(fastrand::usize(..20) == 0);
+                if call(&limit, endpoint, Duration::from_secs(30)).await.is_err() {
+                    [&fast, &slow][endpoint].fetch_add(1, Ordering::Relaxed);
+                    sleep(ms(100)).await;
+                }
+            }
+        });
+    }
+    callers.join_all().await;
+    let refused = (fast.load(Ordering::Relaxed), slow.load(Ordering::Relaxed));
+    // What is slow waits for its share, which is too small for all of it.
+    assert!(refused.0 == 0 && refused.1 > 0, "{refused:?}");
 }
 
 /// Fills the places and the queue of a limit that has learnt how long requests take: 10 ms each.
