@@ -63,6 +63,13 @@ pub(super) struct Sample {
     pub(super) verdict: Verdict,
 }
 
+/// How many requests may be in flight: now, and when the moment of calm is over, if it is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limits {
+    pub(super) now: usize,
+    pub(super) lasting: usize,
+}
+
 /// The limit, and what it is found by.
 #[derive(Debug)]
 pub(super) struct Finder {
@@ -118,14 +125,12 @@ impl Finder {
     }
 
     /// How many requests may be in flight.
-    pub(super) fn limit(&self) -> usize {
-        match (self.fixed, &self.measuring) {
-            (Some(fixed), _) => fixed,
-            (None, Some(_)) => CALM,
-            // Between 1 and 200.
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            (None, None) => self.limit.round() as usize,
-        }
+    pub(super) fn limit(&self) -> Limits {
+        // Between 3 and 200.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let lasting = self.fixed.unwrap_or(self.limit.round() as usize);
+        let now = if self.fixed.is_none() && self.measuring.is_some() { CALM } else { lasting };
+        Limits { now, lasting }
     }
 
     /// Learns from a request that has ended.

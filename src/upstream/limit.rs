@@ -192,7 +192,7 @@ impl Gate {
     }
 
     fn show(&self, state: &State) {
-        self.stats.gauge(state.finder.limit(), state.queue.in_flight(), state.queue.waiting());
+        self.stats.gauge(state.finder.limit().now, state.queue.in_flight(), state.queue.waiting());
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -13,7 +13,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::{sync::oneshot, time::Instant};
 
-use super::limit::Permit;
+use super::{finder::Limits, limit::Permit};
 
 /// A queue that has not been empty for this long is an overload, not a burst.
 const STANDING: Duration = Duration::from_secs(5);
@@ -119,15 +119,14 @@ impl Queue {
     }
 
     /// Takes a place if there is one and nobody has waited for it longer.
-    pub(super) fn try_take(&mut self, endpoint: usize, limit: usize, now: Instant) -> bool {
+    pub(super) fn try_take(&mut self, endpoint: usize, limit: Limits, now: Instant) -> bool {
         if endpoint >= self.endpoints.len() {
             self.endpoints.resize_with(endpoint + 1, Endpoint::default);
         }
-        let lane = &mut self.endpoints[endpoint];
-        lane.used = Some(now);
-        let free = self.in_flight < limit && lane.waiting.is_empty() && lane.has_place(limit);
+        self.endpoints[endpoint].used = Some(now);
+        let free = self.endpoints[endpoint].waiting.is_empty() && self.has_place(endpoint, limit);
         if free {
-            lane.in_flight += 1;
+            self.endpoints[endpoint].in_flight += 1;
             self.in_flight += 1;
         }
         free
@@ -137,11 +136,11 @@ impl Queue {
     pub(super) fn wait(
         &mut self,
         endpoint: usize,
-        limit: usize,
+        limit: Limits,
         patience: Patience,
         now: Instant,
     ) -> Result<(u64, oneshot::Receiver<Permit>), TooLong> {
-        let expected = self.expected_wait(endpoint, limit, now);
+        let expected = self.expected_wait(endpoint, limit.now, now);
         let stands = self.standing_since.is_some_and(|since| now - since >= STANDING);
         let allowed =
             self.longest_wait(endpoint, patience).min(if stands { patience.overload } else { Duration::MAX });
@@ -194,19 +193,32 @@ impl Queue {
     }
 
     /// Whose turn it is, if there is a place for it, which it has then.
-    pub(super) fn next(&mut self, limit: usize) -> Option<(usize, oneshot::Sender<Permit>)> {
-        if self.waiting == 0 || self.in_flight >= limit {
+    pub(super) fn next(&mut self, limit: Limits) -> Option<(usize, oneshot::Sender<Permit>)> {
+        if self.waiting == 0 {
             return None;
         }
-        let lanes = self.endpoints.iter().enumerate().filter(|(_, lane)| lane.has_place(limit));
-        let first = lanes.filter_map(|(index, lane)| Some((lane.waiting.front()?.ticket, index)));
-        let (_, endpoint) = first.min()?;
+        let waiters = self.endpoints.iter().enumerate();
+        let waiters = waiters.filter_map(|(index, lane)| Some((lane.waiting.front()?.ticket, index)));
+        let (_, endpoint) = waiters.filter(|(_, endpoint)| self.has_place(*endpoint, limit)).min()?;
         let lane = &mut self.endpoints[endpoint];
         let waiter = lane.waiting.pop_front()?;
         lane.in_flight += 1;
         self.in_flight += 1;
         self.one_less_waits();
         Some((endpoint, waiter.turn))
+    }
+
+    /// Whether a call may be sent now. Slow calls can hold all places when the limit has just become smaller, for a moment of
+    /// calm; what is fast then has its part all the same, within the limit that there will be again.
+    fn has_place(&self, endpoint: usize, limit: Limits) -> bool {
+        let lane = &self.endpoints[endpoint];
+        if lane.is_slow {
+            return self.in_flight < limit.now && lane.in_flight < slow_share(limit.now);
+        }
+        let slow = self.endpoints.iter().filter(|lane| lane.is_slow);
+        let fast = self.in_flight - slow.map(|lane| lane.in_flight).sum::<usize>();
+        let has_its_part = fast < limit.now - slow_share(limit.now) && self.in_flight < limit.lasting;
+        self.in_flight < limit.now || has_its_part
     }
 
     fn one_less_waits(&mut self) {
@@ -240,14 +252,6 @@ impl Queue {
         let fastest = others.filter_map(|(_, lane)| lane.typical.0).min_by(f64::total_cmp);
         let own = self.endpoints[endpoint].typical.0;
         own.zip(fastest).is_some_and(|(own, fastest)| own > fastest * SLOW)
-    }
-}
-
-// === impl Endpoint ===
-
-impl Endpoint {
-    fn has_place(&self, limit: usize) -> bool {
-        !self.is_slow || self.in_flight < slow_share(limit)
     }
 }
 
