@@ -78,7 +78,7 @@ pub struct LimitConfig {
     pub concurrency: Option<usize>,
     /// How many calls may wait; more are refused.
     pub queue: usize,
-    /// How long a call may wait in a queue that has stood for some seconds. In a burst it may wait for half of its time.
+    /// How long a call may expect to wait in a queue that has stood for some seconds. In a burst it is half of its time.
     pub queue_wait: Duration,
 }
 

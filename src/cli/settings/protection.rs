@@ -15,7 +15,7 @@ pub(super) struct ProtectionSettings {
     /// How many calls may wait to be sent; more are refused
     #[arg(long, env = "BRIDGE_UPSTREAM_QUEUE", value_name = "COUNT", default_value = "1000")]
     upstream_queue: String,
-    /// How long a call may wait in an overload; in a burst it may wait for half of its time
+    /// How long a call may expect to wait in an overload; in a burst, for half of its time
     #[arg(long, env = "BRIDGE_UPSTREAM_QUEUE_WAIT", value_name = "TIME", default_value = "1s")]
     upstream_queue_wait: String,
     /// How often a request without side effects is sent at most, its callers' own attempts included
