@@ -1,15 +1,21 @@
 //! Finds how many requests the API can work on at once, from how long it takes to answer them.
 //!
 //! The gradient of Netflix's `concurrency-limits` (Gradient2) and of Envoy's adaptive concurrency filter: while
-//! answers take as long as they did in calm, there is room; as soon as they take longer, they wait inside the API, and the
+//! requests take as long as they did in calm, there is room; as soon as they take longer, they wait inside the API, and the
 //! limit shrinks by the same ratio. As Envoy does, what calm means is measured again and again, by letting few
 //! requests through for a moment; otherwise a queue that never empties would become what is normal. Unlike both, each
-//! answer is compared with the calm of its own endpoint, so that a change of the mix is no change of the load.
-//! Failures that mean "too much" shrink it as in AIMD.
+//! request is compared with the calm of its own endpoint, so that a change of the mix is no change of the load; it is the
+//! time of places that is compared ([`super::flights`]); and before the limit shrinks by much, calm is measured anew, since
+//! an API may become slower without any load. Failures that mean "too much" shrink it as in AIMD.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use super::{
+    endpoints::Endpoints,
+    flights::{Flight, FlightId, Flights, Use, Uses},
+};
 
 /// The limit before anything is known: a stock Puma has three or five threads.
 const FIRST: f64 = 5.0;
@@ -22,21 +28,21 @@ const TOLERANCE: f64 = 1.25;
 /// A new limit is made of this much time and this many answers, at least.
 const WINDOW: Duration = Duration::from_millis(100);
 const WINDOW_SAMPLES: usize = 10;
-/// One answer that took longer than this many times its calm counts as this.
-const LONGEST_STRETCH: f64 = 10.0;
-/// How much one answer changes what is known of calm.
-const CALM_WEIGHT: f64 = 0.1;
-/// One that takes longer than this many times the calm counts as this: for a fifth of a second a thread of Puma waits for
-/// the next request on the connection that it has just served, so that a few are slow even in calm.
-const CALM_JUMP: f64 = 2.0;
-/// How many answers it takes to know calm at all.
-const CALM_SAMPLES: u32 = 5;
+/// It is calm when so long no more than [`CALM`] were in flight: for a fifth of a second a thread of Puma waits for the next
+/// request on the connection that it has just served, so that others wait for it that come on other connections.
+const SETTLE: Duration = Duration::from_millis(250);
 /// After this long without calm it is measured again: soon at first, for what was seen first is what was cold, and
-/// twice as long after it each time, up to the second.
+/// twice as long after it each time, up to the second;
 const CALM_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
-/// It is measured for this long or for this many answers, whichever ends first.
-const CALM_TIME: Duration = Duration::from_millis(500);
+/// but never for more than one part in so many of the time.
+const CALM_PART: u32 = 10;
+/// It is measured until there are so many answers, or for this long after the first one, or for as long again as that
+/// one took.
 const CALM_ENOUGH: u32 = 20;
+const CALM_TIME: Duration = Duration::from_millis(500);
+/// Answers that take so many times longer than in calm are reason to look whether calm is what it was: the API may have
+/// become slower, which no fewer requests make better.
+const DOUBT: f64 = 2.5;
 /// The factor for a window in which the API said that it is too much.
 const BACKOFF: f64 = 0.9;
 /// The most by which one window shrinks it.
@@ -56,10 +62,7 @@ pub(super) enum Verdict {
 /// One request that has ended.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sample {
-    pub(super) endpoint: usize,
     pub(super) took: Duration,
-    /// How many were in flight with it when it was sent, itself included.
-    pub(super) among: usize,
     pub(super) verdict: Verdict,
 }
 
@@ -75,36 +78,36 @@ pub(super) struct Limits {
 pub(super) struct Finder {
     fixed: Option<usize>,
     limit: f64,
-    calm: Vec<Calm>,
+    flights: Flights,
+    window: Window,
+    endpoints: Endpoints,
     measuring: Option<Measuring>,
+    /// When more were in flight than in calm.
+    crowded: Option<Instant>,
+    /// When something was learned of calm the last time.
     calm_seen: Instant,
     calm_every: Duration,
-    window: Window,
+    /// Not before that is calm measured again.
+    calm_again: Instant,
 }
 
-/// How long an endpoint takes where nothing hurries it, in seconds.
-#[derive(Debug, Clone, Copy, Default)]
-struct Calm {
-    seconds: f64,
-    samples: u32,
-}
-
-/// A moment of calm that was made. It begins with its first answer.
-#[derive(Debug, Default)]
+/// A moment of calm that was made.
+#[derive(Debug)]
 struct Measuring {
+    since: Instant,
     until: Option<Instant>,
     samples: u32,
 }
 
+/// What happened since the last limit was made.
 #[derive(Debug)]
 struct Window {
     since: Instant,
-    /// How many times longer than in calm the answers took, in sum.
-    stretch: f64,
-    /// How many are in that sum.
-    compared: u32,
+    of_places: Uses,
     answers: usize,
-    most: usize,
+    slow_answers: usize,
+    /// Whether a call had to wait.
+    is_pressed: bool,
     too_much: bool,
 }
 
@@ -116,11 +119,14 @@ impl Finder {
         Self {
             fixed,
             limit: FIRST,
-            calm: Vec::new(),
-            measuring: Some(Measuring::default()),
+            flights: Flights::default(),
+            window: Window::new(now),
+            endpoints: Endpoints::default(),
+            measuring: Some(Measuring::new(now)),
+            crowded: None,
             calm_seen: now,
             calm_every: CALM_EVERY.0,
-            window: Window::new(now),
+            calm_again: now,
         }
     }
 
@@ -133,98 +139,129 @@ impl Finder {
         Limits { now, lasting }
     }
 
-    /// Learns from a request that has ended.
-    pub(super) fn learn(&mut self, sample: &Sample, now: Instant) {
+    /// What is known of the endpoints.
+    pub(super) fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    /// A call has to wait.
+    pub(super) fn press(&mut self) {
+        self.window.is_pressed = true;
+    }
+
+    /// A request begins.
+    pub(super) fn begin(&mut self, endpoint: usize, now: Instant) -> FlightId {
+        let is_calm =
+            self.flights.count() < CALM && self.crowded.is_none_or(|crowded| now - crowded >= SETTLE);
+        let flight = self.flights.begin(endpoint, is_calm, now);
+        self.note_crowd(now);
+        flight
+    }
+
+    /// Learns from a request that has ended; from one that was given up there is nothing to learn.
+    pub(super) fn end(&mut self, flight: FlightId, sample: Option<Sample>, now: Instant) {
+        self.note_crowd(now);
+        let Some(flight) = self.flights.end(flight) else { return };
+        match sample {
+            Some(Sample { took, verdict: Verdict::Answered }) => self.answered(flight, took, now),
+            Some(Sample { verdict: Verdict::TooMuch, .. }) => self.window.too_much = true,
+            Some(Sample { verdict: Verdict::Neither, .. }) | None => {}
+        }
         if self.fixed.is_some() {
             return;
         }
-        self.window.most = self.window.most.max(sample.among);
-        match sample.verdict {
-            Verdict::Answered => self.answered(sample, now),
-            Verdict::TooMuch => self.window.too_much = true,
-            Verdict::Neither => {}
-        }
         self.measure(now);
         if self.measuring.is_none() && self.window.is_full(self.limit, now) {
-            self.limit = self.next_limit();
-            self.window = Window::new(now);
+            self.judge(now);
         }
     }
 
-    fn answered(&mut self, sample: &Sample, now: Instant) {
-        if sample.endpoint >= self.calm.len() {
-            self.calm.resize(sample.endpoint + 1, Calm::default());
+    fn note_crowd(&mut self, now: Instant) {
+        if self.flights.count() > CALM {
+            self.crowded = Some(now);
         }
-        let calm = &mut self.calm[sample.endpoint];
-        let took = sample.took.as_secs_f64();
-        if sample.among <= CALM {
-            calm.learn(took);
+    }
+
+    fn answered(&mut self, mut flight: Flight, took: Duration, now: Instant) {
+        self.endpoints.learn(flight.endpoint, took.as_secs_f64(), flight.in_calm, now);
+        if flight.in_calm {
             self.calm_seen = now;
             if let Some(measuring) = &mut self.measuring {
-                measuring.until.get_or_insert(now + CALM_TIME);
+                measuring.until.get_or_insert(now + took.max(CALM_TIME));
                 measuring.samples += 1;
             }
         }
+        let is_slow = self.endpoints.is_slow(flight.endpoint);
         self.window.answers += 1;
-        if calm.samples >= CALM_SAMPLES {
-            self.window.stretch += (took / calm.seconds).min(LONGEST_STRETCH);
-            self.window.compared += 1;
+        self.window.slow_answers += usize::from(is_slow);
+        if let Some(calm) = self.endpoints.calm(flight.endpoint) {
+            self.window.of_places.of(is_slow).add(flight.use_of_answer(took, calm));
         }
     }
 
     /// Begins and ends the moments of calm.
     fn measure(&mut self, now: Instant) {
         match &self.measuring {
-            None if now - self.calm_seen >= self.calm_every => {
-                self.measuring = Some(Measuring::default());
+            None if now - self.calm_seen >= self.calm_every && now >= self.calm_again => {
+                self.begin_moment(now);
                 self.calm_every = (self.calm_every * 2).min(CALM_EVERY.1);
             }
             Some(measuring) if measuring.is_enough(now) => {
+                self.calm_again = now + (now - measuring.since) * (CALM_PART - 1);
                 self.measuring = None;
                 self.calm_seen = now;
-                self.window = Window::new(now);
+                self.begin_window(now);
             }
             _ => {}
         }
     }
 
+    fn begin_moment(&mut self, now: Instant) {
+        self.measuring = Some(Measuring::new(now));
+        self.endpoints.begin_moment();
+    }
+
+    fn begin_window(&mut self, now: Instant) {
+        // What was before does not count.
+        self.flights.take_uses(&self.endpoints, now);
+        self.window = Window::new(now);
+    }
+
+    /// Makes a new limit of a full window, or looks first whether calm is still what it was.
+    fn judge(&mut self, now: Instant) {
+        let unanswered = self.flights.take_uses(&self.endpoints, now);
+        self.window.of_places.add(unanswered);
+        let in_doubt = self.window.stretch().is_some_and(|stretch| stretch > DOUBT) && !self.window.too_much;
+        if in_doubt && now >= self.calm_again {
+            self.begin_moment(now);
+        } else {
+            self.limit = self.next_limit();
+            self.window = Window::new(now);
+        }
+    }
+
     fn next_limit(&mut self) -> f64 {
-        // The mean, and no percentile: with more connections than threads, Puma serves most of them as fast as ever and lets
-        // a few wait for long.
-        let mean = (self.window.compared > 0).then(|| self.window.stretch / f64::from(self.window.compared));
         // Some room to find out that there is more of it.
         let headroom = (self.limit.sqrt() / 2.0).max(1.0);
-        let next = match mean {
+        let next = match self.window.stretch() {
             _ if self.window.too_much => self.limit * BACKOFF,
             Some(stretch) => self.limit * (TOLERANCE / stretch).clamp(STEEPEST, 1.0) + headroom,
             None => self.limit,
         };
-        // One that was not used up says nothing about more.
-        #[allow(clippy::cast_precision_loss)]
-        let is_used = self.window.most as f64 >= self.limit - 1.0;
-        let next = if is_used { next } else { next.min(self.limit) };
+        // One for which nobody had to wait says nothing about more.
+        let next = if self.window.is_pressed { next } else { next.min(self.limit) };
         #[allow(clippy::cast_precision_loss)]
         next.midpoint(self.limit).clamp(CALM as f64, MAX)
-    }
-}
-
-// === impl Calm ===
-
-impl Calm {
-    fn learn(&mut self, seconds: f64) {
-        self.samples = self.samples.saturating_add(1);
-        match self.samples {
-            1 => self.seconds = seconds,
-            // What is cold is slow.
-            2..=CALM_SAMPLES => self.seconds = self.seconds.min(seconds),
-            _ => self.seconds += (seconds.min(self.seconds * CALM_JUMP) - self.seconds) * CALM_WEIGHT,
-        }
     }
 }
 
 // === impl Measuring ===
 
 impl Measuring {
+    fn new(since: Instant) -> Self {
+        Self { since, until: None, samples: 0 }
+    }
+
     fn is_enough(&self, now: Instant) -> bool {
         self.samples >= CALM_ENOUGH || self.until.is_some_and(|until| now >= until)
     }
@@ -234,7 +271,19 @@ impl Measuring {
 
 impl Window {
     fn new(since: Instant) -> Self {
-        Self { since, stretch: 0.0, compared: 0, answers: 0, most: 0, too_much: false }
+        let of_places = Uses::default();
+        Self { since, of_places, answers: 0, slow_answers: 0, is_pressed: false, too_much: false }
+    }
+
+    /// How many times longer than in calm requests take. Slow ones count if there are enough of them, for with few it is
+    /// chance how long they took; but those that are faster count with them, or those that wait for them would not be seen.
+    fn stretch(&self) -> Option<f64> {
+        let mut sum = self.of_places.others;
+        if self.slow_answers >= WINDOW_SAMPLES {
+            sum.add(self.of_places.slow);
+        }
+        let Use { taken, worked } = sum;
+        (taken > 0.0).then(|| (taken / worked.max(f64::MIN_POSITIVE)).max(0.0))
     }
 
     fn is_full(&self, limit: f64, now: Instant) -> bool {

@@ -19,6 +19,7 @@ use tokio::{
 use super::{
     Exchange, Terms,
     finder::{Finder, Sample, Verdict},
+    flights::FlightId,
     queue::{Patience, Queue, TooLong},
     stats::{Event, Stats},
 };
@@ -58,8 +59,7 @@ struct State {
 pub(super) struct Permit {
     gate: Arc<Gate>,
     endpoint: usize,
-    /// How many were in flight when it was given, this one included.
-    among: usize,
+    flight: FlightId,
     /// After how long an answer is overdue.
     overdue: Duration,
     /// When the request was sent.
@@ -79,8 +79,9 @@ struct Waiting<'a> {
 
 impl<S> Limit<S> {
     pub(super) fn new(inner: S, config: &LimitConfig, stats: Arc<Stats>) -> Self {
-        let finder = Finder::new(config.concurrency, Instant::now());
-        let state = Mutex::new(State { finder, queue: Queue::new() });
+        let now = Instant::now();
+        let state =
+            Mutex::new(State { finder: Finder::new(config.concurrency, now), queue: Queue::new(now) });
         let gate = Arc::new(Gate { config: config.clone(), state, stats });
         gate.show(&gate.lock());
         Self { inner, gate }
@@ -135,16 +136,17 @@ impl Gate {
         now: Instant,
     ) -> Result<Result<Permit, (u64, oneshot::Receiver<Permit>)>, Error> {
         let endpoint = terms.endpoint;
-        let mut state = self.lock();
-        let limit = state.finder.limit();
+        let state = &mut *self.lock();
+        let (limit, known) = (state.finder.limit(), state.finder.endpoints());
+        state.queue.arrive(endpoint, known.is_slow(endpoint), known.calm(endpoint), now);
         let taken = state.queue.try_take(endpoint, limit, now);
         let asked = if taken {
-            Ok(Ok(self.permit(endpoint, &state)))
+            Ok(Ok(self.permit(endpoint, state, now)))
         } else {
+            state.finder.press();
             state.queue.wait(endpoint, limit, self.patience(terms, now), now).map(Err)
         };
-        self.show(&state);
-        drop(state);
+        self.show(state);
         asked.map_err(|late| self.refuse(late))
     }
 
@@ -165,18 +167,20 @@ impl Gate {
     }
 
     /// Gives a place back, and the places that are free to those who wait.
-    fn give_back(self: &Arc<Self>, endpoint: usize, sample: Option<Sample>) {
+    fn give_back(self: &Arc<Self>, endpoint: usize, flight: FlightId, sample: Option<Sample>) {
         let now = Instant::now();
         let mut state = self.lock();
-        if let Some(sample) = &sample {
-            state.finder.learn(sample, now);
+        if state.queue.waiting() > 0 {
+            state.finder.press();
         }
+        state.finder.end(flight, sample, now);
         let took = sample.filter(|sample| sample.verdict != Verdict::Neither).map(|sample| sample.took);
-        state.queue.give_back(endpoint, took, now);
+        let is_slow = state.finder.endpoints().is_slow(endpoint);
+        state.queue.give_back(endpoint, is_slow, took, now);
         let limit = state.finder.limit();
         let mut unwanted = Vec::new();
-        while let Some((endpoint, turn)) = state.queue.next(limit) {
-            let permit = self.permit(endpoint, &state);
+        while let Some((endpoint, turn)) = state.queue.next(limit, now) {
+            let permit = self.permit(endpoint, &mut state, now);
             // Who went away in this moment gives its place back again, which needs the lock.
             unwanted.extend(turn.send(permit).err());
         }
@@ -185,10 +189,10 @@ impl Gate {
         drop(unwanted);
     }
 
-    fn permit(self: &Arc<Self>, endpoint: usize, state: &State) -> Permit {
-        let among = state.queue.in_flight();
+    fn permit(self: &Arc<Self>, endpoint: usize, state: &mut State, now: Instant) -> Permit {
+        let flight = state.finder.begin(endpoint, now);
         let overdue = (state.queue.typical(endpoint) * OVERDUE).max(MIN_OVERDUE);
-        Permit { gate: self.clone(), endpoint, among, overdue, sent: None, sample: None }
+        Permit { gate: self.clone(), endpoint, flight, overdue, sent: None, sample: None }
     }
 
     fn show(&self, state: &State) {
@@ -210,8 +214,7 @@ impl fmt::Debug for Gate {
 
 impl Permit {
     fn end(mut self, verdict: Verdict) {
-        let (endpoint, among) = (self.endpoint, self.among);
-        self.sample = self.sent.map(|sent| Sample { endpoint, took: sent.elapsed(), among, verdict });
+        self.sample = self.sent.map(|sent| Sample { took: sent.elapsed(), verdict });
     }
 
     /// How long the API will still work on a request that was given up, as far as is known.
@@ -224,16 +227,16 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let (gate, endpoint, sample) = (self.gate.clone(), self.endpoint, self.sample);
+        let (gate, endpoint, flight, sample) = (self.gate.clone(), self.endpoint, self.flight, self.sample);
         let work = self.remaining_work();
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if !work.is_zero() => {
                 runtime.spawn(async move {
                     sleep(work).await;
-                    gate.give_back(endpoint, None);
+                    gate.give_back(endpoint, flight, None);
                 });
             }
-            _ => gate.give_back(endpoint, sample),
+            _ => gate.give_back(endpoint, flight, sample),
         }
     }
 }

@@ -3,48 +3,42 @@
 //! First come, first served, and whoever would wait too long is refused at once. Serving the newest first, as some do
 //! in overload, lets those who came early wait for nothing; to know beforehand who cannot be served is better for both.
 //! How long is too long depends on the load, as in CoDel: a burst may wait for half of the time that it has, for it passes;
-//! to a queue that has stood for a while ([`STANDING`]) nobody is let in who would wait longer than the configured time,
+//! to a line that has stood for a while ([`STANDING`]) nobody is let in who would wait longer than the configured time,
 //! because waiting there buys no throughput, only latency. Who was let in by an estimate that was too good is not sent
 //! away for it: so much waiting in vain helps nobody.
 //!
-//! An endpoint that is much slower than the others takes half of the places at most, so that it does not slow them.
+//! Endpoints that are much slower than the others leave them what they need, up to half of the places, and wait in a line of
+//! their own, so as not to slow them.
 
 use std::{collections::VecDeque, time::Duration};
 
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{finder::Limits, limit::Permit};
+use super::{
+    finder::Limits,
+    limit::Permit,
+    rates::{Need, Pace, Typical},
+};
 
-/// A queue that has not been empty for this long is an overload, not a burst.
+/// A line that has not been empty for this long is an overload, not a burst.
 const STANDING: Duration = Duration::from_secs(5);
-/// An endpoint is slow if it takes this many times longer than the fastest one
-const SLOW: f64 = 4.0;
-/// that was used within this time.
-const RECENT: Duration = Duration::from_secs(10);
 /// Which part of its time a call keeps for hearing that it was refused.
 const MARGIN: u32 = 20;
 /// What an expected wait is multiplied by: to be refused at once is better than to be refused after a wait in vain.
 const CAUTION: f64 = 1.25;
-/// After how long a turn counts for little more than a third in the pace.
-const PACE_MEMORY: Duration = Duration::from_secs(1);
-/// How much one answer changes what is known of how long they take.
-const WEIGHT: f64 = 0.1;
+/// How many times the need of the others is kept from slow calls: calls come in bursts, and some of the places wait inside
+/// the API.
+const RESERVE: f64 = 3.0;
 
-/// The calls that wait and the places that are taken, by endpoint.
+/// The calls that wait and the places that are taken.
 #[derive(Debug)]
 pub(super) struct Queue {
     endpoints: Vec<Endpoint>,
-    in_flight: usize,
-    waiting: usize,
+    slow: Line,
+    others: Line,
+    /// How many places those need that are not slow.
+    need: Need,
     next_ticket: u64,
-    /// Since when there has always been somebody waiting.
-    standing_since: Option<Instant>,
-    /// How long requests take, of all endpoints.
-    typical: Typical,
-    /// How fast places come free while somebody waits.
-    pace: Pace,
-    /// When the last one came free, if somebody has waited ever since.
-    last_turn: Option<Instant>,
 }
 
 /// How long a call may expect to wait, and how many may.
@@ -62,12 +56,26 @@ pub(super) struct Patience {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooLong(pub(super) Duration);
 
+/// All endpoints that are slow, or all others.
+#[derive(Debug, Default)]
+struct Line {
+    in_flight: usize,
+    waiting: usize,
+    /// Since when there has always been somebody waiting.
+    standing_since: Option<Instant>,
+    /// When the last one had its turn, if somebody has waited ever since.
+    last_turn: Option<Instant>,
+    /// How fast turns come while somebody waits.
+    pace: Pace,
+    /// How long requests take.
+    typical: Typical,
+}
+
 #[derive(Debug, Default)]
 struct Endpoint {
     waiting: VecDeque<Waiter>,
     in_flight: usize,
     typical: Typical,
-    used: Option<Instant>,
     is_slow: bool,
 }
 
@@ -77,59 +85,51 @@ struct Waiter {
     turn: oneshot::Sender<Permit>,
 }
 
-/// How many turns there were in how many seconds, of late. One long pause among many short ones is no more than that.
-#[derive(Debug, Clone, Copy, Default)]
-struct Pace {
-    turns: f64,
-    seconds: f64,
-}
-
-/// A mean that forgets, in seconds.
-#[derive(Debug, Clone, Copy, Default)]
-struct Typical(Option<f64>);
-
 // === impl Queue ===
 
 impl Queue {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self {
             endpoints: Vec::new(),
-            in_flight: 0,
-            waiting: 0,
+            slow: Line::default(),
+            others: Line::default(),
+            need: Need::new(now),
             next_ticket: 0,
-            standing_since: None,
-            typical: Typical::default(),
-            pace: Pace::default(),
-            last_turn: None,
         }
     }
 
     pub(super) fn in_flight(&self) -> usize {
-        self.in_flight
+        self.slow.in_flight + self.others.in_flight
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.waiting
+        self.slow.waiting + self.others.waiting
     }
 
     /// How long a request to this endpoint takes.
     pub(super) fn typical(&self, endpoint: usize) -> Duration {
         let typical = self.endpoints.get(endpoint).map(|endpoint| endpoint.typical).unwrap_or_default();
-        Duration::from_secs_f64(typical.0.unwrap_or_default())
+        Duration::from_secs_f64(typical.seconds())
+    }
+
+    /// A call comes, to an endpoint of which this is known.
+    pub(super) fn arrive(&mut self, endpoint: usize, is_slow: bool, calm: Option<f64>, now: Instant) {
+        if endpoint >= self.endpoints.len() {
+            self.endpoints.resize_with(endpoint + 1, Endpoint::default);
+        }
+        self.mark(endpoint, is_slow, now);
+        if let Some(calm) = calm.filter(|_| !is_slow) {
+            self.need.add(calm, now);
+        }
     }
 
     /// Takes a place if there is one and nobody has waited for it longer.
     pub(super) fn try_take(&mut self, endpoint: usize, limit: Limits, now: Instant) -> bool {
-        if endpoint >= self.endpoints.len() {
-            self.endpoints.resize_with(endpoint + 1, Endpoint::default);
+        let is_free = self.endpoints[endpoint].waiting.is_empty() && self.has_place(endpoint, limit, now);
+        if is_free {
+            self.take(endpoint);
         }
-        self.endpoints[endpoint].used = Some(now);
-        let free = self.endpoints[endpoint].waiting.is_empty() && self.has_place(endpoint, limit);
-        if free {
-            self.endpoints[endpoint].in_flight += 1;
-            self.in_flight += 1;
-        }
-        free
+        is_free
     }
 
     /// Begins to wait; the ticket is for [`Queue::leave`]. Call it after [`Queue::try_take`] was in vain.
@@ -140,11 +140,11 @@ impl Queue {
         patience: Patience,
         now: Instant,
     ) -> Result<(u64, oneshot::Receiver<Permit>), TooLong> {
-        let expected = self.expected_wait(endpoint, limit.now, now);
-        let stands = self.standing_since.is_some_and(|since| now - since >= STANDING);
+        let expected = self.expected_wait(endpoint, limit, now);
+        let stands = self.line(endpoint).standing_since.is_some_and(|since| now - since >= STANDING);
         let allowed =
             self.longest_wait(endpoint, patience).min(if stands { patience.overload } else { Duration::MAX });
-        if self.waiting >= patience.length {
+        if self.waiting() >= patience.length {
             return Err(TooLong(expected));
         }
         if expected > allowed {
@@ -153,9 +153,8 @@ impl Queue {
         let (turn, its_turn) = oneshot::channel();
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.waiting += 1;
-        self.standing_since.get_or_insert(now);
         self.endpoints[endpoint].waiting.push_back(Waiter { ticket, turn });
+        self.line_mut(endpoint).join(1, now);
         Ok((ticket, its_turn))
     }
 
@@ -164,7 +163,7 @@ impl Queue {
         let waiting = &mut self.endpoints[endpoint].waiting;
         if let Ok(index) = waiting.binary_search_by_key(&ticket, |waiter| waiter.ticket) {
             waiting.remove(index);
-            self.one_less_waits();
+            self.line_mut(endpoint).leave(1);
         }
     }
 
@@ -177,118 +176,112 @@ impl Queue {
     }
 
     /// Gives a place back; `took` is how long the request took, if that is known.
-    pub(super) fn give_back(&mut self, endpoint: usize, took: Option<Duration>, now: Instant) {
-        self.in_flight -= 1;
+    pub(super) fn give_back(&mut self, endpoint: usize, is_slow: bool, took: Option<Duration>, now: Instant) {
         self.endpoints[endpoint].in_flight -= 1;
-        // What a place really takes is more than the request: the next one has to be told, and sent.
-        if let Some(last) = self.last_turn {
-            self.pace.learn(now - last);
-        }
-        self.last_turn = (self.waiting > 0).then_some(now);
+        self.line_mut(endpoint).in_flight -= 1;
+        self.mark(endpoint, is_slow, now);
         if let Some(took) = took {
-            self.typical.learn(took);
             self.endpoints[endpoint].typical.learn(took);
-            self.endpoints[endpoint].is_slow = self.is_slow(endpoint, now);
+            self.line_mut(endpoint).typical.learn(took);
         }
     }
 
     /// Whose turn it is, if there is a place for it, which it has then.
-    pub(super) fn next(&mut self, limit: Limits) -> Option<(usize, oneshot::Sender<Permit>)> {
-        if self.waiting == 0 {
+    pub(super) fn next(&mut self, limit: Limits, now: Instant) -> Option<(usize, oneshot::Sender<Permit>)> {
+        if self.waiting() == 0 {
             return None;
         }
         let waiters = self.endpoints.iter().enumerate();
         let waiters = waiters.filter_map(|(index, lane)| Some((lane.waiting.front()?.ticket, index)));
-        let (_, endpoint) = waiters.filter(|(_, endpoint)| self.has_place(*endpoint, limit)).min()?;
-        let lane = &mut self.endpoints[endpoint];
-        let waiter = lane.waiting.pop_front()?;
-        lane.in_flight += 1;
-        self.in_flight += 1;
-        self.one_less_waits();
+        let (_, endpoint) = waiters.filter(|(_, endpoint)| self.has_place(*endpoint, limit, now)).min()?;
+        let waiter = self.endpoints[endpoint].waiting.pop_front()?;
+        self.line_mut(endpoint).serve(now);
+        self.take(endpoint);
         Some((endpoint, waiter.turn))
     }
 
     /// Whether a call may be sent now. Slow calls can hold all places when the limit has just become smaller, for a moment of
     /// calm; what is fast then has its part all the same, within the limit that there will be again.
-    fn has_place(&self, endpoint: usize, limit: Limits) -> bool {
-        let lane = &self.endpoints[endpoint];
-        if lane.is_slow {
-            return self.in_flight < limit.now && lane.in_flight < slow_share(limit.now);
+    fn has_place(&self, endpoint: usize, limit: Limits, now: Instant) -> bool {
+        let (in_flight, share) = (self.in_flight(), self.slow_share(limit.now, now));
+        if self.endpoints[endpoint].is_slow {
+            return in_flight < limit.now && self.slow.in_flight < share;
         }
-        let slow = self.endpoints.iter().filter(|lane| lane.is_slow);
-        let fast = self.in_flight - slow.map(|lane| lane.in_flight).sum::<usize>();
-        let has_its_part = fast < limit.now - slow_share(limit.now) && self.in_flight < limit.lasting;
-        self.in_flight < limit.now || has_its_part
+        let has_its_part = self.others.in_flight < limit.now - share && in_flight < limit.lasting;
+        in_flight < limit.now || has_its_part
     }
 
-    fn one_less_waits(&mut self) {
-        self.waiting -= 1;
+    /// How many places slow calls may take: what the others leave that come of late, and half at least.
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn slow_share(&self, limit: usize, now: Instant) -> usize {
+        let reserve = (self.need.places(now) * RESERVE + 1.0).ceil().min(limit as f64) as usize;
+        limit.saturating_sub(reserve).max(limit / 2).max(1)
+    }
+
+    fn take(&mut self, endpoint: usize) {
+        self.endpoints[endpoint].in_flight += 1;
+        self.line_mut(endpoint).in_flight += 1;
+    }
+
+    /// As many turns as wait already in this line, at the pace at which they come there; before that is known, by Little's
+    /// law. If none has come for a while, that may go on for as long again.
+    fn expected_wait(&self, endpoint: usize, limit: Limits, now: Instant) -> Duration {
+        let line = self.line(endpoint);
+        let share = self.slow_share(limit.now, now);
+        let places =
+            if self.endpoints[endpoint].is_slow { share } else { limit.now - self.slow.in_flight.min(share) };
+        let turns = line.waiting + 1;
+        let paced = line.pace.for_turns(turns, line.standing_since, now);
+        let seconds = paced.unwrap_or_else(|| line.typical.for_turns(turns, places));
+        let stall = line.last_turn.or(line.standing_since).map(|since| now - since).unwrap_or_default();
+        Duration::try_from_secs_f64(seconds * CAUTION).unwrap_or(Duration::MAX).saturating_add(stall)
+    }
+
+    fn line(&self, endpoint: usize) -> &Line {
+        if self.endpoints[endpoint].is_slow { &self.slow } else { &self.others }
+    }
+
+    fn line_mut(&mut self, endpoint: usize) -> &mut Line {
+        if self.endpoints[endpoint].is_slow { &mut self.slow } else { &mut self.others }
+    }
+
+    /// Moves an endpoint to the line that is its.
+    fn mark(&mut self, endpoint: usize, is_slow: bool, now: Instant) {
+        let Endpoint { in_flight, is_slow: was_slow, ref waiting, .. } = self.endpoints[endpoint];
+        if was_slow != is_slow {
+            let waiting = waiting.len();
+            self.line_mut(endpoint).leave(waiting);
+            self.line_mut(endpoint).in_flight -= in_flight;
+            self.endpoints[endpoint].is_slow = is_slow;
+            self.line_mut(endpoint).join(waiting, now);
+            self.line_mut(endpoint).in_flight += in_flight;
+        }
+    }
+}
+
+// === impl Line ===
+
+impl Line {
+    fn join(&mut self, calls: usize, now: Instant) {
+        self.waiting += calls;
+        if calls > 0 {
+            self.standing_since.get_or_insert(now);
+        }
+    }
+
+    fn leave(&mut self, calls: usize) {
+        self.waiting -= calls;
         if self.waiting == 0 {
             (self.standing_since, self.last_turn) = (None, None);
         }
     }
 
-    /// As many turns as wait already, at the pace at which places come free; before that is known, by Little's law. If none
-    /// has come free for a while, that may go on for as long again. Those who wait for a share are in nobody else's way.
-    fn expected_wait(&self, endpoint: usize, limit: usize, now: Instant) -> Duration {
-        let lane = &self.endpoints[endpoint];
-        let aside = self.endpoints.iter().filter(|other| other.is_slow && !lane.is_slow);
-        let turns = self.waiting + 1 - aside.map(|other| other.waiting.len()).sum::<usize>();
-        let all = self.pace.for_turns(turns).unwrap_or_else(|| self.typical.for_turns(turns, limit));
-        let own = if lane.is_slow {
-            lane.typical.for_turns(lane.waiting.len() + 1, slow_share(limit))
-        } else {
-            0.0
-        };
-        let stall = self.last_turn.or(self.standing_since).map(|since| now - since).unwrap_or_default();
-        Duration::try_from_secs_f64(all.max(own) * CAUTION).unwrap_or(Duration::MAX).saturating_add(stall)
+    /// One has its turn. What a place really takes is more than the request, for the next one has to be told, and sent.
+    fn serve(&mut self, now: Instant) {
+        if let Some(before) = self.last_turn {
+            self.pace.learn(now - before, now);
+        }
+        self.last_turn = Some(now);
+        self.leave(1);
     }
-
-    fn is_slow(&self, endpoint: usize, now: Instant) -> bool {
-        let others =
-            self.endpoints.iter().enumerate().filter(|(index, lane)| {
-                *index != endpoint && lane.used.is_some_and(|used| now - used <= RECENT)
-            });
-        let fastest = others.filter_map(|(_, lane)| lane.typical.0).min_by(f64::total_cmp);
-        let own = self.endpoints[endpoint].typical.0;
-        own.zip(fastest).is_some_and(|(own, fastest)| own > fastest * SLOW)
-    }
-}
-
-// === impl Pace ===
-
-impl Pace {
-    /// Counts a turn, so long after the one before.
-    fn learn(&mut self, passed: Duration) {
-        let passed = passed.as_secs_f64();
-        let kept = (-passed / PACE_MEMORY.as_secs_f64()).exp();
-        self.turns = self.turns * kept + 1.0;
-        self.seconds = self.seconds * kept + passed;
-    }
-
-    /// The seconds for so many turns, if any was counted.
-    #[allow(clippy::cast_precision_loss)]
-    fn for_turns(self, turns: usize) -> Option<f64> {
-        (self.turns > 0.0).then(|| self.seconds / self.turns * turns as f64)
-    }
-}
-
-// === impl Typical ===
-
-impl Typical {
-    fn learn(&mut self, took: Duration) {
-        let took = took.as_secs_f64();
-        self.0 = Some(self.0.map_or(took, |typical| typical + (took - typical) * WEIGHT));
-    }
-
-    /// The seconds until so many places have come free, of which there are `places`.
-    #[allow(clippy::cast_precision_loss)]
-    fn for_turns(self, turns: usize, places: usize) -> f64 {
-        self.0.unwrap_or_default() * turns as f64 / places.max(1) as f64
-    }
-}
-
-/// How many places slow endpoints take, each.
-fn slow_share(limit: usize) -> usize {
-    (limit / 2).max(1)
 }
