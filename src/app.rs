@@ -1,6 +1,6 @@
 //! The server: bind, the inbound stack as one list, serve, drain.
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, response::IntoResponse};
 use tokio::{
@@ -15,13 +15,15 @@ use tower::{ServiceBuilder, util::BoxCloneSyncService};
 use crate::{
     admin::Admin,
     bridge::Bridge,
-    config::{Config, InboundConfig, ProbeConfig, ShutdownConfig},
+    config::{Config, DoorConfig, ProbeConfig, Reflection, ShutdownConfig},
     connections::{Connections, Stack},
-    contract::Contract,
+    contract::{Contract, Method},
+    door::Door,
     fault::Fault,
     health::{HEALTH_SERVICE, Health},
-    inbound::{AccessLogLayer, CatchPanicLayer, ContentTypeLayer, DeadlineLayer, InFlightLayer},
+    inbound::{AccessLogLayer, AdmitLayer, CatchPanicLayer, ContentTypeLayer, DeadlineLayer, InFlightLayer},
     metrics::Metrics,
+    tls::Tls,
     upstream::{Stats, Upstream},
 };
 
@@ -33,6 +35,9 @@ pub struct App {
     upstream: Upstream,
     health: Health,
     probe: ProbeConfig,
+    tls: Option<Tls>,
+    door: Arc<Door>,
+    reload_interval: Duration,
     shutdown: ShutdownConfig,
     admin: Option<Admin>,
 }
@@ -69,11 +74,18 @@ impl App {
     /// The faults of the contract, or why the address cannot be listened on.
     pub async fn bind(config: Config, contract: Contract) -> Result<Self, StartError> {
         let upstream = Upstream::new(&config.upstream).map_err(|fault| StartError::Faults(vec![fault]))?;
+        let tls = config.tls.as_ref().map(Tls::new).transpose().map_err(StartError::Faults)?;
+        let has_ca = config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        let methods: Vec<_> = contract.methods().iter().map(Method::name).collect();
+        let door = Arc::new(Door::new(&config.door, has_ca, &methods).map_err(StartError::Faults)?);
+        if door.is_open() {
+            tracing::info!("every method is public: whoever reaches this port may call it");
+        }
         let health = Health::new(contract.services()).await;
         let bridge = Bridge::new(contract, upstream.clone(), config.inbound.clone(), &config.upstream)
             .map_err(StartError::Faults)?;
         let names = bridge.contract().methods().iter().map(|method| method.name().to_owned()).collect();
-        let stack = stack(&config.inbound, bridge, &health).map_err(StartError::Faults)?;
+        let stack = stack(&config, bridge, &health, &door).map_err(StartError::Faults)?;
         let admin = match config.admin {
             Some(address) => {
                 let metrics = Metrics::new(upstream.clone(), names, Handle::current());
@@ -87,10 +99,18 @@ impl App {
         Ok(Self {
             address: listener.local_addr().map_err(bind)?,
             listener,
-            connections: Connections::new(stack, config.connections, config.inbound.max_metadata_bytes),
+            connections: Connections::new(
+                stack,
+                config.connections,
+                tls.clone(),
+                config.inbound.max_metadata_bytes,
+            ),
             upstream,
             health,
             probe: config.probe,
+            tls,
+            door,
+            reload_interval: config.reload_interval,
             shutdown: config.shutdown,
             admin,
         })
@@ -114,11 +134,16 @@ impl App {
     /// Serves until `stop` is done, then drains: NOT_SERVING, the drain delay, GOAWAY, and running calls
     /// finish within the grace period.
     pub async fn serve(mut self, stop: impl Future<Output = ()>) -> Stopped {
-        // Operators see the stop too.
-        let mut operators = JoinSet::new();
+        // Operators see the stop too, and certificates may change meanwhile.
+        let mut beside = JoinSet::new();
         if let Some(admin) = self.admin.take() {
-            operators.spawn(admin.serve());
+            beside.spawn(admin.serve());
         }
+        if let Some(tls) = self.tls.take() {
+            beside.spawn(async move { tls.follow(self.reload_interval).await });
+        }
+        let door = self.door.clone();
+        beside.spawn(async move { door.follow(self.reload_interval).await });
         tokio::select! {
             () = self.connections.accept(&self.listener) => {}
             () = self.health.follow(&self.upstream, &self.probe) => {}
@@ -141,8 +166,14 @@ impl App {
 }
 
 /// Everything that a request meets, in the order that it meets it.
-fn stack(config: &InboundConfig, bridge: Bridge, health: &Health) -> Result<Stack, Vec<Fault>> {
-    let beside = beside(bridge.contract(), health)?;
+fn stack(
+    Config { inbound: config, door: DoorConfig { reflection, .. }, .. }: &Config,
+    bridge: Bridge,
+    health: &Health,
+    door: &Arc<Door>,
+) -> Result<Stack, Vec<Fault>> {
+    let admit = AdmitLayer::new(door.clone());
+    let beside = beside(bridge.contract(), health, *reflection, &admit)?;
     let stack = ServiceBuilder::new()
         // First, since everything behind it speaks gRPC only.
         .layer(ContentTypeLayer)
@@ -156,12 +187,23 @@ fn stack(config: &InboundConfig, bridge: Bridge, health: &Health) -> Result<Stac
         // Next, since the cheapest guard protects all behind it. Not before health and reflection: health has
         // to answer when there is too much to do, then most of all.
         .layer(InFlightLayer::new(config.max_in_flight))
+        // Behind the ceiling, which protects it too; before a message is read.
+        .layer(admit)
         .map_response(IntoResponse::into_response);
     Ok(BoxCloneSyncService::new(stack.service(beside.fallback_service(calls.service(bridge)))))
 }
 
-/// Health and reflection, by their names.
-fn beside(contract: &Contract, health: &Health) -> Result<Router, Vec<Fault>> {
+/// Health and reflection, by their names. Health is asked by those who cannot prove anything.
+fn beside(
+    contract: &Contract,
+    health: &Health,
+    access: Reflection,
+    admit: &AdmitLayer,
+) -> Result<Router, Vec<Fault>> {
+    let health = Routes::new(health.service()).prepare().into_axum_router();
+    if access == Reflection::Off {
+        return Ok(health);
+    }
     let reflection = || {
         let builder = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(contract.descriptor_set())
@@ -178,8 +220,9 @@ fn beside(contract: &Contract, health: &Health) -> Result<Router, Vec<Fault>> {
             "mend the contract",
         )]
     };
-    let routes = Routes::new(health.service())
-        .add_service(reflection().build_v1().map_err(fault)?)
+    let routes = Routes::new(reflection().build_v1().map_err(fault)?)
         .add_service(reflection().build_v1alpha().map_err(fault)?);
-    Ok(routes.prepare().into_axum_router())
+    // Whatever is neither of the two goes to the bridge.
+    let routes = routes.prepare().into_axum_router().reset_fallback();
+    Ok(health.merge(if access == Reflection::Public { routes } else { routes.route_layer(admit.clone()) }))
 }

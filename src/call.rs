@@ -37,6 +37,8 @@ pub struct Call {
 /// What is learned of a call.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
+    /// Who makes it, if that had to be proved.
+    pub caller: Option<Arc<str>>,
     /// How it ended; `None` while it runs, or if its caller went away.
     pub code: Option<Code>,
     /// The REST request without its query, such as `GET /products/7`.

@@ -2,11 +2,14 @@
 //!
 //! These are plain typed values: which flag or variable they come from is known to `cli/` alone.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Uri};
 
-use crate::transcode::Strictness;
+use crate::{
+    door::{Policy, Requirement},
+    transcode::Strictness,
+};
 
 /// Everything that serving needs to know.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,8 +20,14 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// The API behind.
     pub upstream: UpstreamConfig,
+    /// TLS towards callers; `None` is plain HTTP/2, for a gateway or a mesh that does it.
+    pub tls: Option<TlsConfig>,
+    /// Who may call what.
+    pub door: DoorConfig,
     /// How the connections of callers are kept.
     pub connections: ConnectionConfig,
+    /// How often files that may change are read again: certificates and keys. Too long: the old ones live on.
+    pub reload_interval: Duration,
     /// What a caller may ask.
     pub inbound: InboundConfig,
     /// How the health of the API is found out.
@@ -126,6 +135,59 @@ pub enum Freshness {
     Api,
 }
 
+/// TLS towards callers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// The certificate, as PEM, with those of its issuers behind it.
+    pub certificate: PathBuf,
+    /// Its private key, as PEM.
+    pub key: PathBuf,
+    /// The certificates that issue those of callers, as PEM; `None` asks no caller for one.
+    pub client_ca: Option<PathBuf>,
+    /// Whether a caller may come without one, where they are asked.
+    pub client_auth: ClientAuth,
+    /// Which alternative names a caller's certificate may have, with `*` for anything; empty allows all.
+    pub client_names: Vec<String>,
+    /// How long a handshake may take. Too short: callers far away cannot connect. Too long: who says nothing holds a
+    /// connection.
+    pub handshake_timeout: Duration,
+}
+
+/// Whether callers have to show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// No connection without one.
+    Required,
+    /// They may, and methods may require it.
+    Requested,
+}
+
+/// Who may call what.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct DoorConfig {
+    /// The file of API keys; `None` is none.
+    pub keys: Option<PathBuf>,
+    /// What every method requires that no policy is for; `None` is everything that can be proved here: a key where
+    /// there is a file of them, a certificate where there is a CA.
+    pub require: Option<Requirement>,
+    /// What some methods require; the first one that fits counts.
+    pub policies: Vec<Policy>,
+    /// Who may ask which methods there are.
+    pub reflection: Reflection,
+}
+
+/// Who may use the reflection service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reflection {
+    /// Anybody.
+    Public,
+    /// Who may call what no policy is for.
+    #[default]
+    Protected,
+    /// Nobody.
+    Off,
+}
+
 /// How the connections of callers are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionConfig {
@@ -196,6 +258,10 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// A fifth of all calls, so that no single connection takes every place; twice what HTTP/2 asks for at least.
 pub const MAX_CONCURRENT_STREAMS: u32 = 200;
+/// Longer than a handshake takes around the world on a bad day.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Soon enough for a key that was revoked.
+pub const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 /// Far more than an API serves at a time: at 50 ms a call this is 20,000 calls a second.
 pub const MAX_IN_FLIGHT: usize = 1000;
 /// Under the 15 s after which API Gateway gives up.
@@ -218,6 +284,26 @@ pub const MAX_RESPONSE_BYTES: usize = 64 * 1024 * 1024;
 pub const MAX_METADATA_BYTES: u32 = 64 * 1024;
 /// The `domain` of errors where none is configured.
 pub const ERROR_DOMAIN: &str = "grpc-rest-bridge";
+
+// === impl Config ===
+
+impl Config {
+    /// The defaults for serving at `listen` before the API at `upstream`.
+    pub fn new(listen: SocketAddr, upstream: Uri) -> Self {
+        Self {
+            listen,
+            admin: None,
+            upstream: UpstreamConfig::new(upstream),
+            tls: None,
+            door: DoorConfig::default(),
+            connections: ConnectionConfig::default(),
+            reload_interval: RELOAD_INTERVAL,
+            inbound: InboundConfig::default(),
+            probe: ProbeConfig::default(),
+            shutdown: ShutdownConfig::default(),
+        }
+    }
+}
 
 // === impl UpstreamConfig ===
 

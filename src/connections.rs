@@ -10,7 +10,9 @@ use std::{
     future::pending,
     hash::{BuildHasher, RandomState},
     io,
+    net::SocketAddr,
     pin::pin,
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,6 +25,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
@@ -30,7 +33,10 @@ use tokio::{
 };
 use tower::{ServiceExt, util::BoxCloneSyncService};
 
-use crate::config::ConnectionConfig;
+use crate::{
+    config::ConnectionConfig,
+    tls::{Peer, Tls},
+};
 
 /// How long an HTTP/1.1 connection may take to send its request, which is then refused.
 const HTTP1_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -43,11 +49,18 @@ pub type Stack = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 /// All connections that are open.
 #[derive(Debug)]
 pub struct Connections {
-    stack: Stack,
-    builder: Builder<TokioExecutor>,
+    server: Arc<Server>,
     config: ConnectionConfig,
+    tls: Option<Tls>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
+}
+
+/// Serves what comes on a connection.
+#[derive(Debug)]
+struct Server {
+    stack: Stack,
+    builder: Builder<TokioExecutor>,
 }
 
 /// What ends a connection that its caller does not end.
@@ -63,9 +76,9 @@ struct End {
 
 impl Connections {
     /// None yet; their requests go to `stack`, and have no more than `max_metadata_bytes` of metadata.
-    pub fn new(stack: Stack, config: ConnectionConfig, max_metadata_bytes: u32) -> Self {
-        let builder = builder(&config, max_metadata_bytes);
-        Self { stack, builder, config, stop: watch::Sender::new(false), tasks: JoinSet::new() }
+    pub fn new(stack: Stack, config: ConnectionConfig, tls: Option<Tls>, max_metadata_bytes: u32) -> Self {
+        let server = Arc::new(Server { stack, builder: builder(&config, max_metadata_bytes) });
+        Self { server, config, tls, stop: watch::Sender::new(false), tasks: JoinSet::new() }
     }
 
     /// Takes connections until it is dropped.
@@ -73,7 +86,7 @@ impl Connections {
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => self.serve(stream),
+                    Ok((stream, address)) => self.serve(stream, address),
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
                         sleep(ACCEPT_PAUSE).await;
@@ -97,19 +110,46 @@ impl Connections {
         running
     }
 
-    fn serve(&mut self, stream: TcpStream) {
+    fn serve(&mut self, stream: TcpStream, address: SocketAddr) {
         if let Err(error) = set_options(&stream, &self.config) {
             tracing::debug!(%error, "cannot set the options of a connection");
         }
-        let stack = self.stack.clone().map_request(|request: Request<Incoming>| request.map(Body::new));
-        let connection =
-            self.builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(stack)).into_owned();
         let end = End {
             age: self.config.max_age.map(|age| jittered(age, random())),
             grace: self.config.max_age_grace,
             stop: self.stop.subscribe(),
         };
-        self.tasks.spawn(serve(connection, end));
+        let (server, tls) = (self.server.clone(), self.tls.clone());
+        self.tasks.spawn(async move {
+            match tls {
+                None => server.serve(stream, Peer { address, names: Arc::default() }, end).await,
+                Some(tls) => {
+                    if let Some((stream, names)) = tls.accept(stream).await {
+                        server.serve(stream, Peer { address, names }, end).await;
+                    }
+                }
+            }
+        });
+    }
+}
+
+// === impl Server ===
+
+impl Server {
+    /// Serves a connection until it ends.
+    async fn serve(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Peer,
+        end: End,
+    ) {
+        let stack = self.stack.clone().map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer.clone());
+            request.map(Body::new)
+        });
+        let service = TowerToHyperService::new(stack);
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        serve(connection, end).await;
     }
 }
 

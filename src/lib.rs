@@ -6,9 +6,9 @@
 //! # The life of a request
 //!
 //! 1. [`app`] holds the list of everything that a request meets; [`connections`] takes the connections that requests
-//!    come by, and sees to their end.
+//!    come by, with [`tls`] or without, and sees to their end.
 //! 2. [`inbound`] refuses what is no gRPC, begins the [`call`] (its id, and at its end its log line), and sets
-//!    the [`deadline`]. [`health`] and reflection answer beside the contract, whose calls have a ceiling.
+//!    the [`deadline`]; the [`door`] lets in who may call the method. [`health`] and reflection answer beside the contract, whose calls have a ceiling.
 //! 3. [`bridge`] finds the method and leads the call over:
 //!     - [`transcode`] reads the request message and says it as a REST request, by the plans that were
 //!       compiled from the [`contract`] at start;
@@ -21,23 +21,15 @@
 //! `http::Response<Bytes>`.
 //!
 //! Around it: [`codec`] hands messages to the gRPC library as bytes, `cli` reads the command line into the typed [`config`], a [`fault`] is what keeps the program
-//! from starting, [`telemetry`] writes the logs, [`metrics`] gives what is counted its names and [`admin`] shows them to operators, [`drift`] holds a real API against its contract, and `google` holds the generated types of HTTP rules.
+//! from starting, [`reload`] reads files again that have changed, [`telemetry`] writes the logs, [`metrics`] gives what is counted its names and [`admin`] shows them to operators, [`drift`] holds a real API against its contract, and `google` holds the generated types of HTTP rules.
 //!
 //! # Use as a library
 //!
 //! ```no_run
-//! use grpc_rest_bridge::{app::App, config::*, contract::Contract};
+//! use grpc_rest_bridge::{app::App, config::Config, contract::Contract};
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let config = Config {
-//!     listen: "127.0.0.1:0".parse()?,
-//!     admin: None,
-//!     upstream: UpstreamConfig::new("http://shop-api:3000".parse()?),
-//!     connections: ConnectionConfig::default(),
-//!     inbound: InboundConfig::default(),
-//!     probe: ProbeConfig::default(),
-//!     shutdown: ShutdownConfig::default(),
-//! };
+//! let config = Config::new("127.0.0.1:0".parse()?, "http://shop-api:3000".parse()?);
 //! let app = App::bind(config, Contract::embedded()).await?;
 //! println!("listening on {}", app.local_addr());
 //! app.serve(async { drop(tokio::signal::ctrl_c().await) }).await;
@@ -56,6 +48,7 @@ pub mod connections;
 pub mod contract;
 pub mod deadline;
 pub mod demo;
+pub mod door;
 pub mod drift;
 pub mod error;
 pub mod fault;
@@ -63,8 +56,10 @@ mod google;
 pub mod health;
 pub mod inbound;
 pub mod metrics;
+pub mod reload;
 pub mod shop;
 pub mod telemetry;
+pub mod tls;
 pub mod transcode;
 pub mod upstream;
 

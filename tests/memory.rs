@@ -10,7 +10,7 @@ use std::{fs, future::pending, sync::Mutex};
 
 use grpc_rest_bridge::{
     app::App,
-    config::{Config, ConnectionConfig, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig},
+    config::{Config, UpstreamConfig},
     contract::{Contract, Source},
     shop::v1::{
         GetProductRequest, ListProductsRequest, product_service_client::ProductServiceClient as Shop,
@@ -126,19 +126,11 @@ async fn answer_all(stream: TcpStream) -> std::io::Result<()> {
 /// The shop's bridge before that API, with so much memory for answers.
 async fn shop(cache: usize) -> Shop<Channel> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut upstream =
-        UpstreamConfig::new(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
+    let url: http::Uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let mut upstream = UpstreamConfig::new(url.clone());
     tokio::spawn(serve_shop(listener));
     upstream.cache.size = cache;
-    let config = Config {
-        listen: "127.0.0.1:0".parse().unwrap(),
-        admin: None,
-        upstream,
-        connections: ConnectionConfig::default(),
-        inbound: InboundConfig::default(),
-        probe: ProbeConfig::default(),
-        shutdown: ShutdownConfig::default(),
-    };
+    let config = Config { upstream, ..Config::new("127.0.0.1:0".parse().unwrap(), url) };
     let app = App::bind(config, Contract::embedded()).await.unwrap();
     let address = app.local_addr();
     tokio::spawn(app.serve(pending()));

@@ -12,7 +12,7 @@ use super::{
     settings::{DemoSettings, LogSettings},
 };
 use crate::{
-    config::{Config, ConnectionConfig, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig},
+    config::{Config, ShutdownConfig},
     contract::Contract,
     demo,
 };
@@ -37,15 +37,7 @@ pub(super) fn run(args: &Args, matches: &ArgMatches) -> Exit {
         let no_shop = |error| Exit::Failed(format!("cannot start the embedded shop API: {error}"));
         let (shop, url) = start_shop().await.map_err(no_shop)?;
         let shutdown = ShutdownConfig { drain_delay: Duration::ZERO, ..ShutdownConfig::default() };
-        let config = Config {
-            listen,
-            admin: None,
-            upstream: UpstreamConfig::new(url.clone()),
-            connections: ConnectionConfig::default(),
-            inbound: InboundConfig::default(),
-            probe: ProbeConfig::default(),
-            shutdown,
-        };
+        let config = Config { shutdown, ..Config::new(listen, url.clone()) };
         let app = bind(config, Contract::embedded()).await?;
         super::print(&banner(app.local_addr().port(), &url));
         let exit = serve(app, signals).await;

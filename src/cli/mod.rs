@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod descriptor;
 mod explain;
+mod keys;
 mod reader;
 mod routes;
 mod serve;
@@ -37,6 +38,7 @@ enum Command {
     Descriptor(descriptor::Args),
     Explain(explain::Args),
     Check(Box<check::Args>),
+    Keys(keys::Args),
 }
 
 /// How the program ends.
@@ -64,7 +66,7 @@ const EX_USAGE: u8 = 2;
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
     // What a variable holds is not printed by --help: it may be what nobody should read.
-    let command = Cli::command().mut_subcommands(|command| command.mut_args(|arg| arg.hide_env_values(true)));
+    let command = without_values(Cli::command());
     let unknown =
         unknown_variables(&command, std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()));
     // A command line that cannot be parsed ends here, with code 2; --help and --version with 0.
@@ -78,6 +80,7 @@ pub fn run() -> ExitCode {
         Command::Descriptor(args) => descriptor::run(&args, matches),
         Command::Explain(args) => explain::run(&args, matches),
         Command::Check(args) => check::run(&args, matches),
+        Command::Keys(args) => keys::run(&args, matches),
     };
     exit.unwrap_or_else(Exit::from).report()
 }
@@ -149,6 +152,10 @@ fn visible_lines(text: &str) -> String {
 fn is_obeyed(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn without_values(command: clap::Command) -> clap::Command {
+    command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(without_values)
 }
 
 /// Names that look like settings but are none, which is mostly a misspelling.

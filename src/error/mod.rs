@@ -50,6 +50,17 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
+    /// What the caller shows of itself does not let it in.
+    NotAdmitted {
+        /// UNAUTHENTICATED, or PERMISSION_DENIED for one who is known.
+        code: Code,
+        /// Why, for programs.
+        reason: &'static str,
+        /// Why, for people.
+        what: String,
+        /// Who it seems to be.
+        detail: String,
+    },
     /// The bridge has as many calls as it takes at a time, and has not begun with this one.
     Overloaded {
         /// How many.
@@ -171,7 +182,7 @@ impl Error {
             | Self::ApiBusy { .. }
             | Self::BreakerShut { .. } => Code::Unavailable,
             Self::Overloaded { .. } | Self::AnswerTooLarge { .. } => Code::ResourceExhausted,
-            Self::Protocol { code, .. } => *code,
+            Self::Protocol { code, .. } | Self::NotAdmitted { code, .. } => *code,
             Self::AnswerUndecodable { .. } | Self::AnswerMismatch { .. } | Self::Panicked { .. } => {
                 Code::Internal
             }
@@ -187,7 +198,8 @@ impl Error {
             | Self::Streaming
             | Self::MalformedRequest { .. }
             | Self::Unmappable { .. }
-            | Self::Protocol { .. } => Side::Caller,
+            | Self::Protocol { .. }
+            | Self::NotAdmitted { .. } => Side::Caller,
             // Calls pile up before an API that is slow.
             Self::Overloaded { .. }
             | Self::DeadlineExceeded { .. }
@@ -215,6 +227,7 @@ impl Error {
             Self::Unmappable { .. } => "REQUEST_NOT_MAPPABLE",
             Self::Protocol { code: Code::ResourceExhausted, .. } => "REQUEST_TOO_LARGE",
             Self::Protocol { .. } => "REQUEST_REFUSED",
+            Self::NotAdmitted { reason, .. } => reason,
             Self::Overloaded { .. } => "BRIDGE_OVERLOADED",
             Self::DeadlineExceeded { .. } => "DEADLINE_EXCEEDED",
             Self::UpstreamTimeout { .. } => "UPSTREAM_TIMEOUT",
@@ -239,7 +252,9 @@ impl Error {
                 format!("{} has no google.api.http rule, so there is no REST request for it", call.method)
             }
             Self::Streaming => format!("{} streams, which a REST API cannot", call.method),
-            Self::MalformedRequest { what } | Self::Protocol { what, .. } => what.clone(),
+            Self::MalformedRequest { what }
+            | Self::Protocol { what, .. }
+            | Self::NotAdmitted { what, .. } => what.clone(),
             Self::Unmappable { field, description } => format!("{field} {description}"),
             Self::Overloaded { limit, .. } => {
                 format!("the bridge has its hands full with {limit} calls (--max-in-flight)")
@@ -272,6 +287,7 @@ impl Error {
             | Self::ConnectionLost { detail }
             | Self::AnswerCutOff { detail }
             | Self::AnswerUndecodable { detail }
+            | Self::NotAdmitted { detail, .. }
             | Self::Panicked { detail } => Some(detail.clone()),
             Self::AnswerMismatch { value, .. } => value.as_ref().map(|value| format!("found {value:?}")),
             Self::Answer(answer) => Some(answer.log_detail()),

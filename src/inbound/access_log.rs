@@ -137,6 +137,7 @@ macro_rules! write_at {
                 $level,
                 method = self.call.method,
                 code,
+                caller = record.caller.as_deref(),
                 upstream_status = record.upstream_status.map(|status| status.as_u16()),
                 request_id = self.call.request_id.to_str().unwrap_or_default(),
                 latency_us = micros(latency),

@@ -5,6 +5,7 @@
 //! stands in `app.rs`.
 
 mod access_log;
+mod admit;
 mod catch_panic;
 mod content_type;
 mod deadline;
@@ -17,6 +18,7 @@ use http::Response;
 
 pub use self::{
     access_log::{AccessLog, AccessLogLayer},
+    admit::{Admit, AdmitLayer},
     catch_panic::{CatchPanic, CatchPanicLayer},
     content_type::{ContentType, ContentTypeLayer},
     deadline::{Deadline, DeadlineLayer},

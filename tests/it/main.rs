@@ -23,6 +23,8 @@ mod commands;
 mod contract;
 /// The transcoder beside the reference implementation, on messages that nobody thought of.
 mod differential;
+/// Who may call what: API keys, and what each method requires.
+mod door;
 /// What a caller is told when the API says no, or nothing, or nonsense.
 mod errors;
 /// Inputs that fuzzing has found.
@@ -41,5 +43,7 @@ mod protection;
 mod pubsub;
 /// The shop through its typed stubs.
 mod shop;
+/// TLS towards callers, with and without certificates of theirs.
+mod tls;
 /// How the API is talked to, and every way in which that can fail.
 mod upstream;

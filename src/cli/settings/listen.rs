@@ -1,6 +1,9 @@
 //! Where to listen, for callers and for operators.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use clap::ArgMatches;
 
@@ -20,6 +23,9 @@ pub(super) struct ListenSettings {
     /// Address and port for operators, who read metrics there; such as 127.0.0.1:9090 [default: none]
     #[arg(long, env = "BRIDGE_ADMIN_LISTEN", value_name = "ADDR")]
     admin_listen: Option<String>,
+    /// How often files that may change are read again: certificates and keys
+    #[arg(long, env = "BRIDGE_RELOAD_INTERVAL", value_name = "TIME", default_value = "10s")]
+    reload_interval: String,
     /// The port where --listen is not given, as Cloud Run sets it
     #[arg(long, env = "PORT", value_name = "PORT", hide = true)]
     port: Option<String>,
@@ -52,6 +58,11 @@ impl ListenSettings {
     /// The address for operators, if there is one.
     pub(super) fn operators(&self, read: &mut Reader<'_>) -> Option<SocketAddr> {
         read.optional("admin_listen", self.admin_listen.as_deref(), ADDRESS, address)
+    }
+
+    /// How often files are read again.
+    pub(super) fn reload_interval(&self, read: &mut Reader<'_>) -> Option<Duration> {
+        read.time("reload_interval", &self.reload_interval)
     }
 }
 

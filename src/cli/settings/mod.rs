@@ -4,6 +4,7 @@
 //! that all faults of a start are told at once, each with the flag or the variable that it came from.
 
 mod connections;
+mod door;
 mod inbound;
 mod listen;
 mod logs;
@@ -12,13 +13,14 @@ mod protection;
 mod shutdown;
 mod source;
 mod strict;
+mod tls;
 mod upstream;
 
 use clap::ArgMatches;
 
 use self::{
-    connections::ConnectionSettings, inbound::InboundSettings, listen::ListenSettings, probe::ProbeSettings,
-    protection::ProtectionSettings, shutdown::ShutdownSettings,
+    connections::ConnectionSettings, door::DoorSettings, inbound::InboundSettings, listen::ListenSettings,
+    probe::ProbeSettings, protection::ProtectionSettings, shutdown::ShutdownSettings, tls::TlsSettings,
 };
 pub(super) use self::{
     listen::DemoSettings, logs::LogSettings, source::SourceSettings, strict::StrictSettings,
@@ -39,6 +41,10 @@ pub(super) struct ServeSettings {
     #[command(flatten)]
     inbound: InboundSettings,
     #[command(flatten)]
+    tls: TlsSettings,
+    #[command(flatten)]
+    door: DoorSettings,
+    #[command(flatten)]
     connections: ConnectionSettings,
     #[command(flatten)]
     probe: ProbeSettings,
@@ -57,6 +63,9 @@ impl ServeSettings {
         let admin = self.listen.operators(&mut read);
         let config = (
             self.listen.callers(&mut read),
+            self.tls.resolve(&mut read),
+            self.door.resolve(&mut read),
+            self.listen.reload_interval(&mut read),
             self.inbound.resolve(&mut read),
             self.connections.resolve(&mut read),
             self.probe.resolve(&mut read),
@@ -65,10 +74,28 @@ impl ServeSettings {
         match (upstream, config) {
             (
                 Some(upstream),
-                (Some(listen), Some(inbound), Some(connections), Some(probe), Some(shutdown)),
-            ) if read.faults.faults.is_empty() => {
-                Ok(Config { listen, admin, upstream, connections, inbound, probe, shutdown })
-            }
+                (
+                    Some(listen),
+                    Some(tls),
+                    Some(door),
+                    Some(reload_interval),
+                    Some(inbound),
+                    Some(connections),
+                    Some(probe),
+                    Some(shutdown),
+                ),
+            ) if read.faults.faults.is_empty() => Ok(Config {
+                listen,
+                admin,
+                upstream,
+                tls,
+                door,
+                connections,
+                reload_interval,
+                inbound,
+                probe,
+                shutdown,
+            }),
             _ => Err(read.faults),
         }
     }
@@ -77,7 +104,7 @@ impl ServeSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{ConnectionConfig, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig};
+    use crate::config::ConnectionConfig;
     use clap::{Args, Command, FromArgMatches};
     use std::time::Duration;
 
@@ -90,15 +117,7 @@ mod tests {
 
     #[test]
     fn what_is_not_set_is_as_the_library_has_it() {
-        let expected = Config {
-            listen: "0.0.0.0:50051".parse().unwrap(),
-            admin: None,
-            upstream: UpstreamConfig::new("http://shop:3000".parse().unwrap()),
-            connections: ConnectionConfig::default(),
-            inbound: InboundConfig::default(),
-            probe: ProbeConfig::default(),
-            shutdown: ShutdownConfig::default(),
-        };
+        let expected = Config::new("0.0.0.0:50051".parse().unwrap(), "http://shop:3000".parse().unwrap());
         assert_eq!(config(&[]), expected);
     }
 

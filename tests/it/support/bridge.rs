@@ -6,7 +6,10 @@ use bytes::Bytes;
 use grpc_rest_bridge::{
     app::{App, Stopped},
     codec::BytesCodec,
-    config::{Config, ConnectionConfig, InboundConfig, ProbeConfig, ShutdownConfig, UpstreamConfig},
+    config::{
+        Config, ConnectionConfig, DoorConfig, InboundConfig, ProbeConfig, ShutdownConfig, TlsConfig,
+        UpstreamConfig,
+    },
     contract::Contract,
     shop::v1::product_service_client::ProductServiceClient,
     upstream::Stats,
@@ -47,13 +50,11 @@ impl Bridge {
     /// A bridge before the API at `url`, to be set up further.
     pub(crate) fn to(url: &str) -> Builder {
         let config = Config {
-            listen: "127.0.0.1:0".parse().unwrap(),
             admin: Some("127.0.0.1:0".parse().unwrap()),
-            upstream: UpstreamConfig::new(url.parse().unwrap()),
-            connections: ConnectionConfig::default(),
-            inbound: InboundConfig::default(),
+            reload_interval: Duration::from_millis(20),
             probe: ProbeConfig { interval: Duration::from_millis(20), ..ProbeConfig::default() },
             shutdown: ShutdownConfig { drain_delay: Duration::ZERO, ..ShutdownConfig::default() },
+            ..Config::new("127.0.0.1:0".parse().unwrap(), url.parse().unwrap())
         };
         Builder { config, contract: Contract::embedded() }
     }
@@ -130,6 +131,16 @@ impl Drop for Bridge {
 impl Builder {
     pub(crate) fn contract(mut self, contract: Contract) -> Self {
         self.contract = contract;
+        self
+    }
+
+    pub(crate) fn door(mut self, set: impl FnOnce(&mut DoorConfig)) -> Self {
+        set(&mut self.config.door);
+        self
+    }
+
+    pub(crate) fn tls(mut self, tls: TlsConfig) -> Self {
+        self.config.tls = Some(tls);
         self
     }
 

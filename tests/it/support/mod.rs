@@ -5,6 +5,7 @@ mod bridge;
 mod clock;
 mod kitchen;
 mod moody;
+mod pki;
 mod program;
 mod tap;
 
@@ -14,6 +15,7 @@ pub(crate) use self::{
     clock::Clock,
     kitchen::Kitchen,
     moody::{Mood, MoodyApi},
+    pki::{Authority, Files},
     program::{Ended, Program},
     tap::{Caller, Frame, Tap},
 };

@@ -1,0 +1,230 @@
+//! Who may come in, and to what: each method has a [`Requirement`], and a caller proves who it is by an API key or by the
+//! certificate of its connection.
+//!
+//! What is asked here is answered before a message is read. A refusal helps the honest (what is missing, what has expired),
+//! and tells others nothing: a key that is wrong is told like one that never was, and a method that is not served like one
+//! that is.
+
+mod audit;
+mod key;
+mod keys;
+mod requirement;
+
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
+
+use http::HeaderMap;
+use tonic::Code;
+
+pub use self::{
+    audit::{Audit, Refused},
+    key::ApiKey,
+    keys::{KeyEntry, Keys},
+    requirement::{Policy, Proof, Requirement},
+};
+use crate::{config::DoorConfig, error::Error, fault::Fault, reload::Reloaded, tls::Peer};
+
+/// The header that a key comes in.
+const X_API_KEY: &str = "x-api-key";
+/// The reason where nothing was shown that could have been enough.
+const MISSING: &str = "CREDENTIALS_MISSING";
+
+/// What callers have to prove, and what they can prove it by.
+#[derive(Debug)]
+pub struct Door {
+    /// By path: `/service/method`.
+    methods: HashMap<String, Requirement>,
+    /// Of all other paths, known or not.
+    others: Requirement,
+    keys: Option<Arc<Reloaded<Keys>>>,
+}
+
+/// Who was let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The name that it has here: that of its key, else the first one in its certificate.
+    pub name: Arc<str>,
+}
+
+/// What a caller shows.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown<'a> {
+    /// The path of the call.
+    pub path: &'a str,
+    /// Its metadata.
+    pub headers: &'a HeaderMap,
+    /// Who is at the other end of its connection.
+    pub peer: Option<&'a Peer>,
+    /// The time.
+    pub now: SystemTime,
+}
+
+// === impl Door ===
+
+impl Door {
+    /// Reads the files, and finds the requirement of each method, which are named `service/method`.
+    ///
+    /// # Errors
+    /// A file cannot be used, a policy names no method, or something is required that nobody can prove.
+    pub fn new(
+        config: &DoorConfig,
+        callers_have_certificates: bool,
+        methods: &[&str],
+    ) -> Result<Self, Vec<Fault>> {
+        let can = |proof| match proof {
+            Proof::Key => config.keys.is_some(),
+            Proof::Mtls => callers_have_certificates,
+        };
+        let all = || {
+            Requirement::all_of([Proof::Key, Proof::Mtls].into_iter().filter(|proof| can(*proof)).collect())
+        };
+        let others = config.require.clone().unwrap_or_else(all);
+        let mut faults = Vec::new();
+        for policy in &config.policies {
+            faults.extend(unprovable(&format!("--policy {policy}"), &policy.requirement, can));
+            if !methods.iter().any(|method| policy.methods.matches(method)) {
+                faults.push(names_nothing(policy, methods));
+            }
+        }
+        faults.extend(unprovable("--require", &others, can));
+        let keys =
+            config.keys.clone().map(|file| Reloaded::read("API keys", vec![file], Keys::parse)).transpose();
+        let keys = keys.unwrap_or_else(|more| {
+            faults.extend(more);
+            None
+        });
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let of = |method: &str| {
+            let policy = config.policies.iter().find(|policy| policy.methods.matches(method));
+            policy.map_or(&others, |policy| &policy.requirement).clone()
+        };
+        let methods = methods.iter().map(|method| (format!("/{method}"), of(method))).collect();
+        Ok(Self { methods, others, keys })
+    }
+
+    /// Reads the keys again when they change, for ever.
+    pub async fn follow(&self, every: std::time::Duration) {
+        match &self.keys {
+            Some(keys) => keys.clone().follow(every).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether anybody may call anything.
+    pub fn is_open(&self) -> bool {
+        self.methods.values().all(|requirement| *requirement == Requirement::public())
+    }
+
+    /// Lets a caller in, who has a name if the method is not public.
+    ///
+    /// # Errors
+    /// What it shows is not enough.
+    pub fn admit(&self, shown: &Shown<'_>) -> Result<Option<Caller>, Error> {
+        let requirement = self.methods.get(shown.path).unwrap_or(&self.others);
+        let mut refusal = None;
+        for proofs in requirement.alternatives() {
+            match self.prove(proofs, requirement, shown) {
+                Ok(caller) => return Ok(caller),
+                // What was shown and is no good says more than what was not shown.
+                Err(why) if refusal.as_ref().is_none_or(is_missing) => refusal = Some(why),
+                Err(_) => {}
+            }
+        }
+        Err(refusal.unwrap_or_else(|| missing(requirement)))
+    }
+
+    fn prove(
+        &self,
+        proofs: &[Proof],
+        whole: &Requirement,
+        shown: &Shown<'_>,
+    ) -> Result<Option<Caller>, Error> {
+        let mut caller = None;
+        for proof in proofs {
+            let name = match proof {
+                Proof::Key => self.by_key(whole, shown)?,
+                Proof::Mtls => by_certificate(shown).ok_or_else(|| missing(whole))?,
+            };
+            caller.get_or_insert(Caller { name });
+        }
+        Ok(caller)
+    }
+
+    fn by_key(&self, whole: &Requirement, shown: &Shown<'_>) -> Result<Arc<str>, Error> {
+        let mut given = shown.headers.get_all(X_API_KEY).iter();
+        let Some(key) = given.next() else { return Err(missing(whole)) };
+        let keys = self.keys.as_ref().map(|keys| keys.current());
+        let known = key.to_str().ok().zip(keys.as_ref()).and_then(|(key, keys)| keys.find(key));
+        // Which of several was meant is nobody's to guess.
+        let Some(entry) = known.filter(|_| given.next().is_none()) else {
+            return Err(refused(
+                Code::Unauthenticated,
+                "API_KEY_INVALID",
+                "the API key is not valid",
+                "no key of ours".to_owned(),
+            ));
+        };
+        let who = format!("key {} of {}", entry.id, entry.name);
+        if entry.revoked {
+            return Err(refused(Code::Unauthenticated, "API_KEY_REVOKED", "the API key was taken back", who));
+        }
+        if entry.has_expired(shown.now) {
+            return Err(refused(Code::Unauthenticated, "API_KEY_EXPIRED", "the API key has expired", who));
+        }
+        if !entry.is_for(shown.path.trim_start_matches('/')) {
+            return Err(refused(
+                Code::PermissionDenied,
+                "API_KEY_METHOD_BLOCKED",
+                "the API key is not for this method",
+                who,
+            ));
+        }
+        Ok(entry.name.clone())
+    }
+}
+
+fn by_certificate(shown: &Shown<'_>) -> Option<Arc<str>> {
+    shown.peer?.names.first().map(|name| Arc::from(name.as_str()))
+}
+
+fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::NotAdmitted { reason, .. } if *reason == MISSING)
+}
+
+fn missing(requirement: &Requirement) -> Error {
+    let what = format!("this method requires {}", requirement.in_words());
+    refused(Code::Unauthenticated, MISSING, &what, "nothing that is enough was shown".to_owned())
+}
+
+fn refused(code: Code, reason: &'static str, what: &str, detail: String) -> Error {
+    Error::NotAdmitted { code, reason, what: what.to_owned(), detail }
+}
+
+fn unprovable(place: &str, requirement: &Requirement, can: impl Fn(Proof) -> bool) -> Option<Fault> {
+    let proof =
+        [Proof::Key, Proof::Mtls].into_iter().find(|proof| requirement.knows(*proof) && !can(*proof))?;
+    Some(match proof {
+        Proof::Key => {
+            Fault::new(place, "requires a key, and there are none", "name the file of them as --api-keys")
+        }
+        Proof::Mtls => Fault::new(
+            place,
+            "requires a certificate, and callers are asked for none",
+            "name the CA that issues theirs as --tls-client-ca",
+        ),
+    })
+}
+
+fn names_nothing(policy: &Policy, methods: &[&str]) -> Fault {
+    let known = methods.iter().take(8).copied().collect::<Vec<_>>().join(", ");
+    let more = if methods.len() > 8 { ", …" } else { "" };
+    Fault::new(
+        format!("--policy {policy}"),
+        "names no method that is served",
+        format!("write SERVICE/METHOD=REQUIREMENT, with * for anything; there are {known}{more}"),
+    )
+}
+
+#[cfg(test)]
+mod tests;
