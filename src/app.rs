@@ -187,8 +187,8 @@ fn stack(
         // Next, since the cheapest guard protects all behind it. Not before health and reflection: health has
         // to answer when there is too much to do, then most of all.
         .layer(InFlightLayer::new(config.max_in_flight))
-        // Behind the ceiling, which protects it too; before a message is read.
-        .layer(admit)
+        // Behind the ceiling, which protects it too; before a message is read. Where nothing is asked it is not there.
+        .option_layer((!door.is_open()).then_some(admit))
         .map_response(IntoResponse::into_response);
     Ok(BoxCloneSyncService::new(stack.service(beside.fallback_service(calls.service(bridge)))))
 }

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use http::{HeaderValue, Uri};
 
 use crate::{
-    door::{Policy, Requirement},
+    door::{JwksSource, Policy, Requirement, ScopePolicy, TokenAlgorithm},
     transcode::Strictness,
 };
 
@@ -167,13 +167,32 @@ pub enum ClientAuth {
 pub struct DoorConfig {
     /// The file of API keys; `None` is none.
     pub keys: Option<PathBuf>,
+    /// The issuer whose tokens are believed; `None` is none.
+    pub tokens: Option<TokenConfig>,
     /// What every method requires that no policy is for; `None` is everything that can be proved here: a key where
-    /// there is a file of them, a certificate where there is a CA.
+    /// there is a file of them, a token where there is an issuer, a certificate where there is a CA.
     pub require: Option<Requirement>,
     /// What some methods require; the first one that fits counts.
     pub policies: Vec<Policy>,
     /// Who may ask which methods there are.
     pub reflection: Reflection,
+}
+
+/// Whose tokens are believed, and what they have to say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenConfig {
+    /// The `iss` of tokens.
+    pub issuer: String,
+    /// The `aud` of tokens; one of these has to be in it. It keeps tokens for others from being good here.
+    pub audiences: Vec<String>,
+    /// Where the keys of the issuer are.
+    pub jwks: JwksSource,
+    /// The algorithms that a token may be signed by.
+    pub algorithms: Vec<TokenAlgorithm>,
+    /// How much the clock of the issuer may differ from ours, in whole seconds.
+    pub clock_skew: Duration,
+    /// The scopes that methods need; all that fit count.
+    pub scopes: Vec<ScopePolicy>,
 }
 
 /// Who may use the reflection service.

@@ -21,7 +21,7 @@
 //! `http::Response<Bytes>`.
 //!
 //! Around it: [`codec`] hands messages to the gRPC library as bytes, `cli` reads the command line into the typed [`config`], a [`fault`] is what keeps the program
-//! from starting, [`reload`] reads files again that have changed, [`telemetry`] writes the logs, [`metrics`] gives what is counted its names and [`admin`] shows them to operators, [`drift`] holds a real API against its contract, and `google` holds the generated types of HTTP rules.
+//! from starting, [`reload`] reads files again that have changed, [`fetch`] asks servers other than the API, [`telemetry`] writes the logs, [`metrics`] gives what is counted its names and [`admin`] shows them to operators, [`drift`] holds a real API against its contract, and `google` holds the generated types of HTTP rules.
 //!
 //! # Use as a library
 //!
@@ -52,6 +52,7 @@ pub mod door;
 pub mod drift;
 pub mod error;
 pub mod fault;
+pub mod fetch;
 mod google;
 pub mod health;
 pub mod inbound;

@@ -1,25 +1,36 @@
-//! Who may come in, and to what: each method has a [`Requirement`], and a caller proves who it is by an API key or by the
-//! certificate of its connection.
+//! Who may come in, and to what: each method has a [`Requirement`], and a caller proves who it is by an API key, a bearer
+//! token, or the certificate of its connection.
 //!
 //! What is asked here is answered before a message is read. A refusal helps the honest (what is missing, what has expired),
 //! and tells others nothing: a key that is wrong is told like one that never was, and a method that is not served like one
 //! that is.
 
 mod audit;
+mod jwks;
 mod key;
 mod keys;
 mod requirement;
+mod signatures;
+mod token;
 
-use std::{collections::HashMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::HashMap,
+    future::pending,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use http::HeaderMap;
 use tonic::Code;
 
+use self::token::Tokens;
 pub use self::{
     audit::{Audit, Refused},
+    jwks::JwksSource,
     key::ApiKey,
     keys::{KeyEntry, Keys},
-    requirement::{Policy, Proof, Requirement},
+    requirement::{Policy, Proof, Requirement, ScopePolicy},
+    token::TokenAlgorithm,
 };
 use crate::{config::DoorConfig, error::Error, fault::Fault, reload::Reloaded, tls::Peer};
 
@@ -36,12 +47,14 @@ pub struct Door {
     /// Of all other paths, known or not.
     others: Requirement,
     keys: Option<Arc<Reloaded<Keys>>>,
+    tokens: Option<Tokens>,
 }
 
 /// Who was let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// The name that it has here: that of its key, else the first one in its certificate.
+    /// The name that it has here: that of its key, else the subject of its token, else the first name in its
+    /// certificate.
     pub name: Arc<str>,
 }
 
@@ -72,23 +85,31 @@ impl Door {
     ) -> Result<Self, Vec<Fault>> {
         let can = |proof| match proof {
             Proof::Key => config.keys.is_some(),
+            Proof::Token => config.tokens.is_some(),
             Proof::Mtls => callers_have_certificates,
         };
-        let all = || {
-            Requirement::all_of([Proof::Key, Proof::Mtls].into_iter().filter(|proof| can(*proof)).collect())
-        };
+        let all = || Requirement::all_of(Proof::ALL.into_iter().filter(|proof| can(*proof)).collect());
         let others = config.require.clone().unwrap_or_else(all);
         let mut faults = Vec::new();
         for policy in &config.policies {
             faults.extend(unprovable(&format!("--policy {policy}"), &policy.requirement, can));
             if !methods.iter().any(|method| policy.methods.matches(method)) {
-                faults.push(names_nothing(policy, methods));
+                faults.push(names_nothing(&format!("--policy {policy}"), methods));
             }
         }
         faults.extend(unprovable("--require", &others, can));
         let keys =
             config.keys.clone().map(|file| Reloaded::read("API keys", vec![file], Keys::parse)).transpose();
         let keys = keys.unwrap_or_else(|more| {
+            faults.extend(more);
+            None
+        });
+        let scopes = config.tokens.iter().flat_map(|tokens| &tokens.scopes);
+        for scope in scopes.filter(|scope| !methods.iter().any(|method| scope.methods.matches(method))) {
+            faults.push(names_nothing(&format!("--token-scope {scope}"), methods));
+        }
+        let tokens = config.tokens.as_ref().map(Tokens::new).transpose();
+        let tokens = tokens.unwrap_or_else(|more| {
             faults.extend(more);
             None
         });
@@ -100,31 +121,40 @@ impl Door {
             policy.map_or(&others, |policy| &policy.requirement).clone()
         };
         let methods = methods.iter().map(|method| (format!("/{method}"), of(method))).collect();
-        Ok(Self { methods, others, keys })
+        Ok(Self { methods, others, keys, tokens })
     }
 
-    /// Reads the keys again when they change, for ever.
-    pub async fn follow(&self, every: std::time::Duration) {
-        match &self.keys {
-            Some(keys) => keys.clone().follow(every).await,
-            None => std::future::pending().await,
-        }
+    /// Keeps keys and issuers fresh, for ever.
+    pub async fn follow(&self, every: Duration) {
+        let keys = async {
+            match &self.keys {
+                Some(keys) => keys.clone().follow(every).await,
+                None => pending().await,
+            }
+        };
+        let issuer = async {
+            match &self.tokens {
+                Some(tokens) => tokens.follow(every).await,
+                None => pending().await,
+            }
+        };
+        tokio::join!(keys, issuer);
     }
 
     /// Whether anybody may call anything.
     pub fn is_open(&self) -> bool {
-        self.methods.values().all(|requirement| *requirement == Requirement::public())
+        self.methods.values().chain([&self.others]).all(|requirement| *requirement == Requirement::public())
     }
 
     /// Lets a caller in, who has a name if the method is not public.
     ///
     /// # Errors
     /// What it shows is not enough.
-    pub fn admit(&self, shown: &Shown<'_>) -> Result<Option<Caller>, Error> {
+    pub async fn admit(&self, shown: &Shown<'_>) -> Result<Option<Caller>, Error> {
         let requirement = self.methods.get(shown.path).unwrap_or(&self.others);
         let mut refusal = None;
         for proofs in requirement.alternatives() {
-            match self.prove(proofs, requirement, shown) {
+            match self.prove(proofs, requirement, shown).await {
                 Ok(caller) => return Ok(caller),
                 // What was shown and is no good says more than what was not shown.
                 Err(why) if refusal.as_ref().is_none_or(is_missing) => refusal = Some(why),
@@ -134,7 +164,7 @@ impl Door {
         Err(refusal.unwrap_or_else(|| missing(requirement)))
     }
 
-    fn prove(
+    async fn prove(
         &self,
         proofs: &[Proof],
         whole: &Requirement,
@@ -144,6 +174,7 @@ impl Door {
         for proof in proofs {
             let name = match proof {
                 Proof::Key => self.by_key(whole, shown)?,
+                Proof::Token => self.by_token(whole, shown).await?,
                 Proof::Mtls => by_certificate(shown).ok_or_else(|| missing(whole))?,
             };
             caller.get_or_insert(Caller { name });
@@ -182,6 +213,15 @@ impl Door {
         }
         Ok(entry.name.clone())
     }
+
+    async fn by_token(&self, whole: &Requirement, shown: &Shown<'_>) -> Result<Arc<str>, Error> {
+        let method = shown.path.trim_start_matches('/');
+        let subject = match &self.tokens {
+            Some(tokens) => tokens.subject(shown.headers, method, shown.now).await?,
+            None => None,
+        };
+        subject.ok_or_else(|| missing(whole))
+    }
 }
 
 fn by_certificate(shown: &Shown<'_>) -> Option<Arc<str>> {
@@ -202,12 +242,16 @@ fn refused(code: Code, reason: &'static str, what: &str, detail: String) -> Erro
 }
 
 fn unprovable(place: &str, requirement: &Requirement, can: impl Fn(Proof) -> bool) -> Option<Fault> {
-    let proof =
-        [Proof::Key, Proof::Mtls].into_iter().find(|proof| requirement.knows(*proof) && !can(*proof))?;
+    let proof = Proof::ALL.into_iter().find(|proof| requirement.knows(*proof) && !can(*proof))?;
     Some(match proof {
         Proof::Key => {
             Fault::new(place, "requires a key, and there are none", "name the file of them as --api-keys")
         }
+        Proof::Token => Fault::new(
+            place,
+            "requires a token, and there is no issuer of them",
+            "name the issuer as --token-issuer",
+        ),
         Proof::Mtls => Fault::new(
             place,
             "requires a certificate, and callers are asked for none",
@@ -216,13 +260,13 @@ fn unprovable(place: &str, requirement: &Requirement, can: impl Fn(Proof) -> boo
     })
 }
 
-fn names_nothing(policy: &Policy, methods: &[&str]) -> Fault {
+fn names_nothing(place: &str, methods: &[&str]) -> Fault {
     let known = methods.iter().take(8).copied().collect::<Vec<_>>().join(", ");
     let more = if methods.len() > 8 { ", …" } else { "" };
     Fault::new(
-        format!("--policy {policy}"),
+        place,
         "names no method that is served",
-        format!("write SERVICE/METHOD=REQUIREMENT, with * for anything; there are {known}{more}"),
+        format!("write SERVICE/METHOD, with * for anything; there are {known}{more}"),
     )
 }
 

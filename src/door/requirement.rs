@@ -1,4 +1,4 @@
-//! What a caller has to prove: `public`, `key`, `mtls`, both (`key+mtls`), or one of them (`key|mtls`).
+//! What a caller has to prove: `public`, `key`, `token`, `mtls`, several of them (`key+token`), or one of them (`key|mtls`).
 
 use std::{fmt, str::FromStr};
 
@@ -9,6 +9,8 @@ use wildmatch::WildMatch;
 pub enum Proof {
     /// An API key in `x-api-key`.
     Key,
+    /// A bearer token in `authorization`.
+    Token,
     /// A certificate, shown when the connection was made.
     Mtls,
 }
@@ -24,6 +26,15 @@ pub struct Policy {
     pub methods: WildMatch,
     /// What they require.
     pub requirement: Requirement,
+}
+
+/// The scope that the methods with a certain name need.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScopePolicy {
+    /// `service/method`, with `*` for anything.
+    pub methods: WildMatch,
+    /// The scope.
+    pub scope: String,
 }
 
 /// A text that is no requirement, or no policy.
@@ -71,6 +82,7 @@ impl FromStr for Requirement {
         }
         let proof = |word: &str| match word.trim() {
             "key" => Ok(Proof::Key),
+            "token" => Ok(Proof::Token),
             "mtls" => Ok(Proof::Mtls),
             _ => Err(NotUnderstood),
         };
@@ -92,9 +104,13 @@ impl fmt::Display for Requirement {
 // === impl Proof ===
 
 impl Proof {
+    /// All that there are.
+    pub const ALL: [Self; 3] = [Self::Key, Self::Token, Self::Mtls];
+
     fn in_words(self) -> &'static str {
         match self {
             Self::Key => "an API key (x-api-key)",
+            Self::Token => "a bearer token (authorization)",
             Self::Mtls => "a client certificate",
         }
     }
@@ -104,6 +120,7 @@ impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Key => "key",
+            Self::Token => "token",
             Self::Mtls => "mtls",
         })
     }
@@ -129,6 +146,29 @@ impl fmt::Display for Policy {
     }
 }
 
+// === impl ScopePolicy ===
+
+impl FromStr for ScopePolicy {
+    type Err = NotUnderstood;
+
+    fn from_str(text: &str) -> Result<Self, NotUnderstood> {
+        let (methods, scope) = text.split_once('=').ok_or(NotUnderstood)?;
+        // The characters of a scope (RFC 6749, section 3.3).
+        let is_scope = !scope.is_empty()
+            && scope.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte));
+        if methods.is_empty() || !is_scope {
+            return Err(NotUnderstood);
+        }
+        Ok(Self { methods: WildMatch::new(methods), scope: scope.to_owned() })
+    }
+}
+
+impl fmt::Display for ScopePolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.methods, self.scope)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,7 +176,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_what_is_read() {
-        for text in ["public", "key", "mtls", "key+mtls", "key|mtls", "key+mtls|mtls"] {
+        for text in ["public", "key", "token", "mtls", "key+token", "key|mtls", "key+token|mtls"] {
             assert_eq!(text.parse::<Requirement>().unwrap().to_string(), text);
         }
         assert_eq!("shop.v1.*/*=key".parse::<Policy>().unwrap().to_string(), "shop.v1.*/*=key");

@@ -198,8 +198,10 @@ impl Error {
             | Self::Streaming
             | Self::MalformedRequest { .. }
             | Self::Unmappable { .. }
-            | Self::Protocol { .. }
-            | Self::NotAdmitted { .. } => Side::Caller,
+            | Self::Protocol { .. } => Side::Caller,
+            // Who issues tokens cannot be asked.
+            Self::NotAdmitted { code: Code::Unavailable, .. } => Side::Upstream,
+            Self::NotAdmitted { .. } => Side::Caller,
             // Calls pile up before an API that is slow.
             Self::Overloaded { .. }
             | Self::DeadlineExceeded { .. }

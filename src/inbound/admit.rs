@@ -53,7 +53,23 @@ impl<S> Layer<S> for AdmitLayer {
 
 // === impl Admit ===
 
-impl<S> Admit<S> {
+impl<S> Admit<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    async fn serve(mut self, request: Request<Body>) -> Result<Response<Body>, Infallible> {
+        let (parts, body) = request.into_parts();
+        if let Some(call) = Call::of(&parts.extensions) {
+            let peer = parts.extensions.get::<Peer>();
+            let (path, headers, now) = (parts.uri.path(), &parts.headers, SystemTime::now());
+            match self.door.admit(&Shown { path, headers, peer, now }).await {
+                Ok(caller) => call.note(|record| record.caller = caller.map(|caller| caller.name)),
+                Err(error) => return Ok(self.refuse(&call, peer, &error)),
+            }
+        }
+        self.inner.call(Request::from_parts(parts, body)).await
+    }
+
     fn refuse(&self, call: &Call, peer: Option<&Peer>, error: &Error) -> Response<Body> {
         self.audit.refused(&Refused {
             peer: peer.map(|peer| peer.address),
@@ -68,7 +84,7 @@ impl<S> Admit<S> {
 
 impl<S> Service<Request<Body>> for Admit<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
     type Response = Response<Body>;
@@ -80,19 +96,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let Some(call) = Call::of(request.extensions()) else { return Box::pin(self.inner.call(request)) };
-        let peer = request.extensions().get::<Peer>();
-        let shown =
-            Shown { path: request.uri().path(), headers: request.headers(), peer, now: SystemTime::now() };
-        match self.door.admit(&shown) {
-            Ok(caller) => {
-                call.note(|record| record.caller = caller.map(|caller| caller.name));
-                Box::pin(self.inner.call(request))
-            }
-            Err(error) => {
-                let response = self.refuse(&call, peer, &error);
-                Box::pin(async move { Ok(response) })
-            }
-        }
+        let admit = self.clone();
+        Box::pin(async move { admit.serve(request).await })
     }
 }

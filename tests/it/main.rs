@@ -45,5 +45,7 @@ mod pubsub;
 mod shop;
 /// TLS towards callers, with and without certificates of theirs.
 mod tls;
+/// Bearer tokens of an issuer, good and bad.
+mod tokens;
 /// How the API is talked to, and every way in which that can fail.
 mod upstream;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::tokens::TokenSettings;
 use crate::{
     cli::reader::{Reader, any_path},
     config::{DoorConfig, Reflection},
@@ -9,7 +10,7 @@ use crate::{
 };
 
 /// How to mend a requirement.
-const REQUIREMENT: &str = "write public, key, mtls, key+mtls (both) or key|mtls (one of them)";
+const REQUIREMENT: &str = "write public, key, token, mtls, key+token (both), or key|mtls (one of them)";
 
 /// The settings of the door.
 #[derive(Debug, clap::Args)]
@@ -18,7 +19,7 @@ pub(super) struct DoorSettings {
     /// The file of API keys, as `keys new` prints its entries [default: there are none]
     #[arg(long, env = "BRIDGE_API_KEYS", value_parser = any_path(), value_name = "FILE")]
     api_keys: Option<PathBuf>,
-    /// What a caller has to prove (public, key, mtls, key+mtls, key|mtls) [default: all that there is]
+    /// What a caller has to prove (public, key, token, mtls, key+token, key|mtls, …) [default: all that there is]
     #[arg(long, env = "BRIDGE_REQUIRE", value_name = "PROOF")]
     require: Option<String>,
     /// What it has to for some methods; the first that fits counts: shop.v1.ProductService/List*=public
@@ -27,6 +28,8 @@ pub(super) struct DoorSettings {
     /// Who may ask which methods there are (public, protected: as --require says, off)
     #[arg(long, env = "BRIDGE_REFLECTION", value_name = "WHO", default_value = "protected")]
     reflection: String,
+    #[command(flatten)]
+    tokens: TokenSettings,
 }
 
 // === impl DoorSettings ===
@@ -50,6 +53,13 @@ impl DoorSettings {
                 "off" => Some(Reflection::Off),
                 _ => None,
             });
-        Some(DoorConfig { keys: keys.map(Path::to_owned), require, policies, reflection: reflection? })
+        let tokens = self.tokens.resolve(read);
+        Some(DoorConfig {
+            keys: keys.map(Path::to_owned),
+            tokens: tokens?,
+            require,
+            policies,
+            reflection: reflection?,
+        })
     }
 }

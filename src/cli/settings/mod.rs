@@ -14,6 +14,7 @@ mod shutdown;
 mod source;
 mod strict;
 mod tls;
+mod tokens;
 mod upstream;
 
 use clap::ArgMatches;

@@ -3,6 +3,7 @@
 mod api;
 mod bridge;
 mod clock;
+mod issuer;
 mod kitchen;
 mod moody;
 mod pki;
@@ -13,6 +14,7 @@ pub(crate) use self::{
     api::{Api, RawApi, Seen, http2_api, json, read_head, tls_api},
     bridge::{Bridge, Builder, details, reason},
     clock::Clock,
+    issuer::{Issuer, Signer, unsigned},
     kitchen::Kitchen,
     moody::{Mood, MoodyApi},
     pki::{Authority, Files},
