@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use http::{HeaderValue, Uri};
 
 use crate::{
-    door::{JwksSource, Policy, Requirement, ScopePolicy, TokenAlgorithm},
+    door::{JwksSource, Policy, Rate, Requirement, ScopePolicy, TokenAlgorithm},
     transcode::Strictness,
 };
 
@@ -174,6 +174,9 @@ pub struct DoorConfig {
     pub require: Option<Requirement>,
     /// What some methods require; the first one that fits counts.
     pub policies: Vec<Policy>,
+    /// How often each caller may call that has proved who it is, unless its key says otherwise; all of them count. Empty is
+    /// as often as it likes.
+    pub rates: Vec<Rate>,
     /// Who may ask which methods there are.
     pub reflection: Reflection,
 }

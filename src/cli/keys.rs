@@ -12,7 +12,7 @@ use super::{
     reader::{Faults, Reader, any_path},
 };
 use crate::{
-    door::{ApiKey, KeyEntry, Keys},
+    door::{ApiKey, KeyEntry, Keys, Rate},
     fault::Fault,
     reload::Reloaded,
 };
@@ -43,6 +43,9 @@ struct New {
     /// The methods that it is for, with * for anything: shop.v1.ProductService/List* [default: all]
     #[arg(long, value_name = "METHODS", value_delimiter = ',')]
     methods: Vec<String>,
+    /// How often its caller may call (/s, /min, /h, /day): 50/s,100000/day [default: as `serve --rates` says]
+    #[arg(long, value_name = "CALLS/TIME", value_delimiter = ',')]
+    rates: Vec<String>,
 }
 
 /// Tell which keys there are, without any secret
@@ -72,6 +75,10 @@ impl New {
             let what = format!("{:?} is no name", self.name);
             read.faults.faults.push(Fault::new("NAME", what, "name the caller whose key it is"));
             read.faults.command_line = true;
+        }
+        for rate in &self.rates {
+            let mend = "write a number of calls and a time, such as 50/s or 100000/day";
+            read.value("rates", rate, mend, |text| text.parse::<Rate>().ok());
         }
         if !read.faults.is_empty() {
             return Err(read.faults);
@@ -105,9 +112,11 @@ impl New {
             let at = humantime::format_rfc3339_seconds(SystemTime::now() + expires);
             entry.push_str(&format!("expires = {at}\n"));
         }
-        if !self.methods.is_empty() {
-            let methods = self.methods.iter().map(|methods| text(methods)).collect::<Vec<_>>().join(", ");
-            entry.push_str(&format!("methods = [{methods}]\n"));
+        for (name, list) in [("methods", &self.methods), ("rates", &self.rates)] {
+            let list = list.iter().map(|value| text(value)).collect::<Vec<_>>().join(", ");
+            if !list.is_empty() {
+                entry.push_str(&format!("{name} = [{list}]\n"));
+            }
         }
         entry.push('\n');
         entry

@@ -6,7 +6,10 @@ use serde::Deserialize;
 use toml::{Spanned, value::Datetime};
 use wildmatch::WildMatch;
 
-use super::key::{KeyDigest, id_of, is_id};
+use super::{
+    key::{KeyDigest, id_of, is_id},
+    rates::{Rate, in_order},
+};
 use crate::{
     fault::{Excerpt, Fault},
     reload::Text,
@@ -29,6 +32,8 @@ pub struct KeyEntry {
     pub expires: Option<SystemTime>,
     /// Which methods it is for (`service/method`); empty is all.
     pub methods: Vec<WildMatch>,
+    /// How often its caller may call, in place of what is common; empty is what is common.
+    pub rates: Arc<[Rate]>,
     /// Whether it was taken back.
     pub revoked: bool,
     digest: KeyDigest,
@@ -51,6 +56,8 @@ struct Entry {
     expires: Option<Spanned<Datetime>>,
     #[serde(default)]
     methods: Vec<String>,
+    #[serde(default)]
+    rates: Vec<Spanned<String>>,
     #[serde(default)]
     revoked: bool,
 }
@@ -115,6 +122,17 @@ impl Keys {
                 "write it like 2027-01-31T12:00:00Z, or 2027-01-31 for the beginning of that day",
             );
         }
+        let mut rates = Vec::new();
+        for rate in &entry.rates {
+            match rate.get_ref().parse::<Rate>() {
+                Ok(rate) => rates.push(rate),
+                Err(_) => fault(
+                    rate.span(),
+                    "is no rate".to_owned(),
+                    "write it like 50/s, 3000/min, 10000/h or 100000/day",
+                ),
+            }
+        }
         if self.by_id.contains_key(entry.id.get_ref()) {
             fault(entry.id.span(), "is the id of another key too".to_owned(), "keep one of the two entries");
         }
@@ -124,6 +142,7 @@ impl Keys {
                 id: entry.id.into_inner(),
                 expires: expires.flatten(),
                 methods: entry.methods.iter().map(|methods| WildMatch::new(methods)).collect(),
+                rates: in_order(&rates),
                 revoked: entry.revoked,
                 digest,
             };

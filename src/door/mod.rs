@@ -9,6 +9,7 @@ mod audit;
 mod jwks;
 mod key;
 mod keys;
+mod rates;
 mod requirement;
 mod signatures;
 mod token;
@@ -23,15 +24,16 @@ use std::{
 use http::HeaderMap;
 use tonic::Code;
 
-use self::token::Tokens;
 pub use self::{
     audit::{Audit, Refused},
     jwks::JwksSource,
     key::ApiKey,
     keys::{KeyEntry, Keys},
+    rates::Rate,
     requirement::{Policy, Proof, Requirement, ScopePolicy},
     token::TokenAlgorithm,
 };
+use self::{rates::Rates, token::Tokens};
 use crate::{config::DoorConfig, error::Error, fault::Fault, reload::Reloaded, tls::Peer};
 
 /// The header that a key comes in.
@@ -48,14 +50,17 @@ pub struct Door {
     others: Requirement,
     keys: Option<Arc<Reloaded<Keys>>>,
     tokens: Option<Tokens>,
+    rates: Rates,
 }
 
 /// Who was let in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Caller {
     /// The name that it has here: that of its key, else the subject of its token, else the first name in its
     /// certificate.
     pub name: Arc<str>,
+    /// How often it may call, if its key says so.
+    rates: Option<Arc<[Rate]>>,
 }
 
 /// What a caller shows.
@@ -121,7 +126,7 @@ impl Door {
             policy.map_or(&others, |policy| &policy.requirement).clone()
         };
         let methods = methods.iter().map(|method| (format!("/{method}"), of(method))).collect();
-        Ok(Self { methods, others, keys, tokens })
+        Ok(Self { methods, others, keys, tokens, rates: Rates::new(&config.rates) })
     }
 
     /// Keeps keys and issuers fresh, for ever.
@@ -155,7 +160,7 @@ impl Door {
         let mut refusal = None;
         for proofs in requirement.alternatives() {
             match self.prove(proofs, requirement, shown).await {
-                Ok(caller) => return Ok(caller),
+                Ok(caller) => return self.counted(caller),
                 // What was shown and is no good says more than what was not shown.
                 Err(why) if refusal.as_ref().is_none_or(is_missing) => refusal = Some(why),
                 Err(_) => {}
@@ -172,17 +177,24 @@ impl Door {
     ) -> Result<Option<Caller>, Error> {
         let mut caller = None;
         for proof in proofs {
-            let name = match proof {
+            let found = match proof {
                 Proof::Key => self.by_key(whole, shown)?,
-                Proof::Token => self.by_token(whole, shown).await?,
-                Proof::Mtls => by_certificate(shown).ok_or_else(|| missing(whole))?,
+                Proof::Token => Caller::named(self.by_token(whole, shown).await?),
+                Proof::Mtls => Caller::named(by_certificate(shown).ok_or_else(|| missing(whole))?),
             };
-            caller.get_or_insert(Caller { name });
+            caller.get_or_insert(found);
         }
         Ok(caller)
     }
 
-    fn by_key(&self, whole: &Requirement, shown: &Shown<'_>) -> Result<Arc<str>, Error> {
+    fn counted(&self, caller: Option<Caller>) -> Result<Option<Caller>, Error> {
+        if let Some(caller) = &caller {
+            self.rates.count(&caller.name, caller.rates.as_ref())?;
+        }
+        Ok(caller)
+    }
+
+    fn by_key(&self, whole: &Requirement, shown: &Shown<'_>) -> Result<Caller, Error> {
         let mut given = shown.headers.get_all(X_API_KEY).iter();
         let Some(key) = given.next() else { return Err(missing(whole)) };
         let keys = self.keys.as_ref().map(|keys| keys.current());
@@ -211,7 +223,7 @@ impl Door {
                 who,
             ));
         }
-        Ok(entry.name.clone())
+        Ok(Caller { name: entry.name.clone(), rates: Some(entry.rates.clone()) })
     }
 
     async fn by_token(&self, whole: &Requirement, shown: &Shown<'_>) -> Result<Arc<str>, Error> {
@@ -221,6 +233,12 @@ impl Door {
             None => None,
         };
         subject.ok_or_else(|| missing(whole))
+    }
+}
+
+impl Caller {
+    fn named(name: Arc<str>) -> Self {
+        Self { name, rates: None }
     }
 }
 

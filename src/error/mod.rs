@@ -61,6 +61,15 @@ pub enum Error {
         /// Who it seems to be.
         detail: String,
     },
+    /// The caller calls more often than it may.
+    OverRate {
+        /// Who it is.
+        caller: String,
+        /// How often it may.
+        rate: String,
+        /// When it may again.
+        retry_after: Duration,
+    },
     /// The bridge has as many calls as it takes at a time, and has not begun with this one.
     Overloaded {
         /// How many.
@@ -181,7 +190,9 @@ impl Error {
             | Self::AnswerCutOff { .. }
             | Self::ApiBusy { .. }
             | Self::BreakerShut { .. } => Code::Unavailable,
-            Self::Overloaded { .. } | Self::AnswerTooLarge { .. } => Code::ResourceExhausted,
+            Self::OverRate { .. } | Self::Overloaded { .. } | Self::AnswerTooLarge { .. } => {
+                Code::ResourceExhausted
+            }
             Self::Protocol { code, .. } | Self::NotAdmitted { code, .. } => *code,
             Self::AnswerUndecodable { .. } | Self::AnswerMismatch { .. } | Self::Panicked { .. } => {
                 Code::Internal
@@ -198,7 +209,8 @@ impl Error {
             | Self::Streaming
             | Self::MalformedRequest { .. }
             | Self::Unmappable { .. }
-            | Self::Protocol { .. } => Side::Caller,
+            | Self::Protocol { .. }
+            | Self::OverRate { .. } => Side::Caller,
             // Who issues tokens cannot be asked.
             Self::NotAdmitted { code: Code::Unavailable, .. } => Side::Upstream,
             Self::NotAdmitted { .. } => Side::Caller,
@@ -230,6 +242,7 @@ impl Error {
             Self::Protocol { code: Code::ResourceExhausted, .. } => "REQUEST_TOO_LARGE",
             Self::Protocol { .. } => "REQUEST_REFUSED",
             Self::NotAdmitted { reason, .. } => reason,
+            Self::OverRate { .. } => "RATE_LIMIT_EXCEEDED",
             Self::Overloaded { .. } => "BRIDGE_OVERLOADED",
             Self::DeadlineExceeded { .. } => "DEADLINE_EXCEEDED",
             Self::UpstreamTimeout { .. } => "UPSTREAM_TIMEOUT",
@@ -258,6 +271,7 @@ impl Error {
             | Self::Protocol { what, .. }
             | Self::NotAdmitted { what, .. } => what.clone(),
             Self::Unmappable { field, description } => format!("{field} {description}"),
+            Self::OverRate { rate, .. } => format!("more calls than {rate}"),
             Self::Overloaded { limit, .. } => {
                 format!("the bridge has its hands full with {limit} calls (--max-in-flight)")
             }
@@ -291,6 +305,7 @@ impl Error {
             | Self::AnswerUndecodable { detail }
             | Self::NotAdmitted { detail, .. }
             | Self::Panicked { detail } => Some(detail.clone()),
+            Self::OverRate { caller, .. } => Some(caller.clone()),
             Self::AnswerMismatch { value, .. } => value.as_ref().map(|value| format!("found {value:?}")),
             Self::Answer(answer) => Some(answer.log_detail()),
             Self::UnknownMethod
@@ -313,6 +328,7 @@ impl Error {
         match self {
             Self::ApiBusy { retry_after }
             | Self::BreakerShut { retry_after }
+            | Self::OverRate { retry_after, .. }
             | Self::Overloaded { retry_after, .. } => Some(*retry_after),
             _ => None,
         }

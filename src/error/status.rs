@@ -6,7 +6,7 @@ use tonic::{
     Code, Status,
     metadata::{MetadataMap, MetadataValue},
 };
-use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+use tonic_types::{ErrorDetails, FieldViolation, QuotaViolation, StatusExt};
 
 use super::{Answer, Error};
 
@@ -83,6 +83,10 @@ impl Error {
         }
         if let Self::Answer(answer) = self {
             answer.add_details(call, &mut details);
+        }
+        if let Self::OverRate { caller, rate, .. } = self {
+            let description = format!("more calls than {rate}");
+            details.set_quota_failure(vec![QuotaViolation::new(format!("caller:{caller}"), description)]);
         }
         if let Some(delay) = self.retry_after() {
             details.set_retry_info(Some(delay));

@@ -7,7 +7,7 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest,
 };
 
-use crate::support::{Api, Bridge, Builder, Program, reason};
+use crate::support::{Api, Bridge, Builder, Program, details, reason};
 
 /// A key and its entry, as the program makes them.
 async fn new_key(words: &[&str]) -> (String, String) {
@@ -174,4 +174,38 @@ async fn a_refusal_has_its_line_in_the_audit_log() {
     assert_eq!(line["method"], "shop.v1.ProductService/ListProducts");
     assert!(line["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
     assert!(!line.to_string().contains(&key));
+}
+
+#[tokio::test]
+async fn a_caller_may_call_as_often_as_its_key_says_whichever_of_its_keys_it_takes() {
+    let api = Api::saying(r#"{"products":[]}"#).await;
+    let (first, entry_of_first) = new_key(&["acme", "--rates", "3/h"]).await;
+    let (second, entry_of_second) = new_key(&["acme", "--rates", "3/h"]).await;
+    let (other, entry_of_other) = new_key(&["bert"]).await;
+    let keys = file_of(&[entry_of_first, entry_of_second, entry_of_other].concat());
+    let bridge = guarded(&api, &keys).door(|door| door.rates = vec!["5/day".parse().unwrap()]).start().await;
+    let channel = bridge.channel().await;
+    for key in [&first, &second, &first] {
+        list(channel.clone(), Some(key)).await.unwrap();
+    }
+    let asked = api.calls().len();
+    let status = list(channel.clone(), Some(&second)).await.unwrap_err();
+    let told = (status.code(), status.message(), reason(&status));
+    assert_eq!(told, (Code::ResourceExhausted, "more calls than 3/h", "RATE_LIMIT_EXCEEDED".to_owned()));
+    let details = details(&status);
+    let violation = &details.quota_failure().unwrap().violations[0];
+    assert_eq!((&*violation.subject, &*violation.description), ("caller:acme", "more calls than 3/h"));
+    let pause = details.retry_info().unwrap().retry_delay.unwrap();
+    assert!(
+        pause > std::time::Duration::from_secs(1100) && pause <= std::time::Duration::from_secs(1200),
+        "{pause:?}"
+    );
+    let pushback = status.metadata().get("grpc-retry-pushback-ms").unwrap().to_str().unwrap();
+    assert_eq!(pushback.parse::<u128>().unwrap(), pause.as_nanos().div_ceil(1_000_000));
+    assert_eq!(api.calls().len(), asked);
+
+    for _ in 0..5 {
+        list(channel.clone(), Some(&other)).await.unwrap();
+    }
+    assert_eq!(list(channel, Some(&other)).await.unwrap_err().message(), "more calls than 5/day");
 }
