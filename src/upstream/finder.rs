@@ -5,8 +5,8 @@
 //! limit shrinks by the same ratio. As Envoy does, what calm means is measured again and again, by letting few
 //! requests through for a moment; otherwise a queue that never empties would become what is normal. Unlike both, each
 //! request is compared with the calm of its own endpoint, so that a change of the mix is no change of the load; it is the
-//! time of places that is compared ([`super::flights`]); and before the limit shrinks by much, calm is measured anew, since
-//! an API may become slower without any load. Failures that mean "too much" shrink it as in AIMD.
+//! time of places that is compared ([`super::flights`]); and before the limit changes by much, calm is measured anew, since
+//! an API may become slower, or faster, without any load. Failures that mean "too much" shrink it as in AIMD.
 
 use std::time::Duration;
 
@@ -40,9 +40,11 @@ const CALM_PART: u32 = 10;
 /// one took.
 const CALM_ENOUGH: u32 = 20;
 const CALM_TIME: Duration = Duration::from_millis(500);
-/// Answers that take so many times longer than in calm are reason to look whether calm is what it was: the API may have
-/// become slower, which no fewer requests make better.
+/// Answers that take so many times longer than in calm, or less, are reason to look whether calm is what it was: the API may
+/// have become slower, which no fewer requests make better, or faster, so that many wait before it is noticed.
 const DOUBT: f64 = 2.5;
+/// So soon after the last time in the second case, in which it does not take long.
+const CALM_SOONER: Duration = Duration::from_secs(5);
 /// The factor for a window in which the API said that it is too much.
 const BACKOFF: f64 = 0.9;
 /// The most by which one window shrinks it.
@@ -87,7 +89,8 @@ pub(super) struct Finder {
     /// When something was learned of calm the last time.
     calm_seen: Instant,
     calm_every: Duration,
-    /// Not before that is calm measured again.
+    /// When a moment of calm ended, and before when no other one begins.
+    calm_ended: Instant,
     calm_again: Instant,
 }
 
@@ -126,6 +129,7 @@ impl Finder {
             crowded: None,
             calm_seen: now,
             calm_every: CALM_EVERY.0,
+            calm_ended: now,
             calm_again: now,
         }
     }
@@ -209,7 +213,7 @@ impl Finder {
             Some(measuring) if measuring.is_enough(now) => {
                 self.calm_again = now + (now - measuring.since) * (CALM_PART - 1);
                 self.measuring = None;
-                self.calm_seen = now;
+                (self.calm_seen, self.calm_ended) = (now, now);
                 self.begin_window(now);
             }
             _ => {}
@@ -231,8 +235,13 @@ impl Finder {
     fn judge(&mut self, now: Instant) {
         let unanswered = self.flights.take_uses(&self.endpoints, now);
         self.window.of_places.add(unanswered);
-        let in_doubt = self.window.stretch().is_some_and(|stretch| stretch > DOUBT) && !self.window.too_much;
-        if in_doubt && now >= self.calm_again {
+        let in_doubt = match self.window.stretch() {
+            _ if self.window.too_much => false,
+            Some(stretch) if stretch > DOUBT => now >= self.calm_again,
+            Some(stretch) if stretch < 1.0 / DOUBT => now - self.calm_ended >= CALM_SOONER,
+            _ => false,
+        };
+        if in_doubt {
             self.begin_moment(now);
         } else {
             self.limit = self.next_limit();

@@ -225,6 +225,18 @@ async fn an_api_that_only_answers_later_is_not_asked_less() {
     assert!(answers > 1000, "{answers} with a limit of {before}, and of {} then", stats.snapshot().limit);
 }
 
+/// What is known of calm is worth nothing any more, and would let in far too many.
+#[tokio::test(start_paused = true)]
+async fn an_api_that_answers_sooner_again_is_not_asked_for_more_than_it_can_take() {
+    fastrand::seed(1);
+    let (limit, stats) = limit(puma(200, &[(ms(4), ms(1000))]));
+    call_for(&limit, 64, 0, Duration::from_secs(61)).await;
+    assert!(stats.snapshot().limit > 30, "{}", stats.snapshot().limit);
+    limit.inner.work.lock().unwrap()[0] = (ms(4), ms(0));
+    call_for(&limit, 64, 0, Duration::from_secs(8)).await;
+    assert!(stats.snapshot().limit < 8, "{}", stats.snapshot().limit);
+}
+
 /// Fills the places and the queue of a limit that has learnt how long requests take: 10 ms each.
 async fn filled(config: LimitConfig) -> (Arc<Limit<Puma>>, Arc<Stats>, JoinSet<Result<(), Error>>) {
     let stats = Arc::new(Stats::default());
