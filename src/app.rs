@@ -74,7 +74,8 @@ impl App {
     /// The faults of the contract, or why the address cannot be listened on.
     pub async fn bind(config: Config, contract: Contract) -> Result<Self, StartError> {
         let upstream = Upstream::new(&config.upstream).map_err(|fault| StartError::Faults(vec![fault]))?;
-        let tls = config.tls.as_ref().map(Tls::new).transpose().map_err(StartError::Faults)?;
+        let tls = config.tls.as_ref().map(|tls| Tls::new(tls, config.connections.handshake_timeout));
+        let tls = tls.transpose().map_err(StartError::Faults)?;
         let has_ca = config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         let methods: Vec<_> = contract.methods().iter().map(Method::name).collect();
         let door = Arc::new(Door::new(&config.door, has_ca, &methods).map_err(StartError::Faults)?);

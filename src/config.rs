@@ -148,9 +148,6 @@ pub struct TlsConfig {
     pub client_auth: ClientAuth,
     /// Which alternative names a caller's certificate may have, with `*` for anything; empty allows all.
     pub client_names: Vec<String>,
-    /// How long a handshake may take. Too short: callers far away cannot connect. Too long: who says nothing holds a
-    /// connection.
-    pub handshake_timeout: Duration,
 }
 
 /// Whether callers have to show a certificate.
@@ -227,6 +224,13 @@ pub struct ConnectionConfig {
     pub keepalive_timeout: Duration,
     /// How many calls may run on one connection; gRPC clients hold back what is more.
     pub max_concurrent_streams: u32,
+    /// How many connections there may be; what is more is closed at once. Memory follows it.
+    pub max_connections: usize,
+    /// The same from one address, or one /64 of IPv6. Too low: callers behind one gateway take each other's places.
+    pub max_connections_per_address: usize,
+    /// How long a caller may take to begin: for the TLS handshake, and then for the first bytes of HTTP/2. Too short: callers
+    /// far away cannot connect. Too long: who says nothing holds a connection.
+    pub handshake_timeout: Duration,
 }
 
 /// What a caller may ask.
@@ -281,7 +285,11 @@ pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// A fifth of all calls, so that no single connection takes every place; twice what HTTP/2 asks for at least.
 pub const MAX_CONCURRENT_STREAMS: u32 = 200;
 /// Longer than a handshake takes around the world on a bad day.
-pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Some 20 KB each make 200 MB.
+pub const MAX_CONNECTIONS: usize = 10_000;
+/// A gateway makes some hundred; nobody alone takes more than a tenth of all.
+pub const MAX_CONNECTIONS_PER_ADDRESS: usize = 1000;
 /// Soon enough for a key that was revoked.
 pub const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 /// Far more than an API serves at a time: at 50 ms a call this is 20,000 calls a second.
@@ -399,6 +407,9 @@ impl Default for ConnectionConfig {
             keepalive_interval: Some(KEEPALIVE_INTERVAL),
             keepalive_timeout: KEEPALIVE_TIMEOUT,
             max_concurrent_streams: MAX_CONCURRENT_STREAMS,
+            max_connections: MAX_CONNECTIONS,
+            max_connections_per_address: MAX_CONNECTIONS_PER_ADDRESS,
+            handshake_timeout: HANDSHAKE_TIMEOUT,
         }
     }
 }

@@ -21,7 +21,7 @@
 //! `http::Response<Bytes>`.
 //!
 //! Around it: [`codec`] hands messages to the gRPC library as bytes, `cli` reads the command line into the typed [`config`], a [`fault`] is what keeps the program
-//! from starting, [`reload`] reads files again that have changed, [`fetch`] asks servers other than the API, [`telemetry`] writes the logs, [`metrics`] gives what is counted its names and [`admin`] shows them to operators, [`drift`] holds a real API against its contract, and `google` holds the generated types of HTTP rules.
+//! from starting, `log_limit` keeps strangers from filling them, [`reload`] reads files again that have changed, [`fetch`] asks servers other than the API, [`telemetry`] writes the logs, [`metrics`] gives what is counted its names and [`admin`] shows them to operators, [`drift`] holds a real API against its contract, and `google` holds the generated types of HTTP rules.
 //!
 //! # Use as a library
 //!
@@ -56,6 +56,7 @@ pub mod fetch;
 mod google;
 pub mod health;
 pub mod inbound;
+mod log_limit;
 pub mod metrics;
 pub mod reload;
 pub mod shop;

@@ -47,6 +47,7 @@ const KEY: &str =
 #[derive(Debug, Clone)]
 pub struct Tls {
     settings: Arc<Reloaded<ServerConfig>>,
+    allowed: Arc<[WildMatch]>,
     handshake_timeout: Duration,
 }
 
@@ -55,7 +56,8 @@ pub struct Tls {
 pub struct Peer {
     /// Its address, which may be that of a proxy.
     pub address: SocketAddr,
-    /// The names in the certificate that it has shown and that was verified, if it has shown one.
+    /// The names in the certificate that it has shown, if it has: the alternative ones that are allowed, or its subject if it has
+    /// no other.
     pub names: Arc<[String]>,
 }
 
@@ -73,15 +75,15 @@ impl Tls {
     ///
     /// # Errors
     /// One of them cannot be read or used.
-    pub fn new(config: &TlsConfig) -> Result<Self, Vec<Fault>> {
+    pub fn new(config: &TlsConfig, handshake_timeout: Duration) -> Result<Self, Vec<Fault>> {
         let mut files = vec![config.certificate.clone(), config.key.clone()];
         files.extend(config.client_ca.clone());
-        let (auth, allowed) =
-            (config.client_auth, config.client_names.iter().map(|name| WildMatch::new(name)).collect());
+        let allowed: Arc<[_]> = config.client_names.iter().map(|name| WildMatch::new(name)).collect();
+        let (auth, names) = (config.client_auth, allowed.clone());
         let settings = Reloaded::read("TLS", files, move |texts| {
-            settings(texts, auth, &allowed).map_err(|fault| vec![fault])
+            settings(texts, auth, &names).map_err(|fault| vec![fault])
         })?;
-        Ok(Self { settings, handshake_timeout: config.handshake_timeout })
+        Ok(Self { settings, allowed, handshake_timeout })
     }
 
     /// Reads the files again when they change, for ever.
@@ -96,7 +98,7 @@ impl Tls {
         match timeout(self.handshake_timeout, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => {
                 let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-                let names = shown.map(names).unwrap_or_default();
+                let names = shown.map(|shown| self.known_as(shown)).unwrap_or_default();
                 Some((stream, names.into()))
             }
             Ok(Err(error)) => {
@@ -109,6 +111,22 @@ impl Tls {
             }
         }
     }
+
+    /// By which names a caller is known that has shown this certificate.
+    fn known_as(&self, certificate: &CertificateDer<'_>) -> Vec<String> {
+        let mut names = names(certificate);
+        if names.is_empty() {
+            names
+                .extend(X509Certificate::from_der(certificate).map(|(_, found)| found.subject().to_string()));
+        }
+        names.retain(|name| is_allowed(name, &self.allowed));
+        names
+    }
+}
+
+/// Whether a caller with this name may come.
+fn is_allowed(name: &str, allowed: &[WildMatch]) -> bool {
+    allowed.is_empty() || allowed.iter().any(|allowed| allowed.matches(name))
 }
 
 fn settings(texts: &[Text], auth: ClientAuth, allowed: &Arc<[WildMatch]>) -> Result<ServerConfig, Fault> {
@@ -227,8 +245,8 @@ impl ClientCertVerifier for ByName {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let verified = self.by_issuer.verify_client_cert(certificate, issuers, now)?;
-        let is_allowed = |name: &String| self.allowed.iter().any(|allowed| allowed.matches(name));
-        if self.allowed.is_empty() || names(certificate).iter().any(is_allowed) {
+        let is_named = names(certificate).iter().any(|name| is_allowed(name, &self.allowed));
+        if self.allowed.is_empty() || is_named {
             Ok(verified)
         } else {
             Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))

@@ -9,6 +9,7 @@ use wildmatch::WildMatch;
 use super::{
     key::{KeyDigest, id_of, is_id},
     rates::{Rate, in_order},
+    requirement::Proof,
 };
 use crate::{
     fault::{Excerpt, Fault},
@@ -26,6 +27,8 @@ pub struct Keys {
 pub struct KeyEntry {
     /// Whose it is. Several keys of one caller have one name, so that they can take turns.
     pub name: Arc<str>,
+    /// The same as the name of a caller.
+    pub(super) caller: Arc<str>,
     /// What names the key.
     pub id: String,
     /// When it ends.
@@ -138,6 +141,7 @@ impl Keys {
         }
         if let Some(digest) = digest.filter(|_| faults.len() == before) {
             let entry = KeyEntry {
+                caller: format!("{}:{}", Proof::Key, entry.name.get_ref()).into(),
                 name: entry.name.into_inner().into(),
                 id: entry.id.into_inner(),
                 expires: expires.flatten(),

@@ -56,8 +56,8 @@ pub struct Door {
 /// Who was let in.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// The name that it has here: that of its key, else the subject of its token, else the first name in its
-    /// certificate.
+    /// What it has proved and the name that it has there, so that nobody is taken for another by a name alone: `key:` and the
+    /// name of its key, else `token:` and the subject of its token, else `mtls:` and the first name in its certificate.
     pub name: Arc<str>,
     /// How often it may call, if its key says so.
     rates: Option<Arc<[Rate]>>,
@@ -223,16 +223,16 @@ impl Door {
                 who,
             ));
         }
-        Ok(Caller { name: entry.name.clone(), rates: Some(entry.rates.clone()) })
+        Ok(Caller { name: entry.caller.clone(), rates: Some(entry.rates.clone()) })
     }
 
     async fn by_token(&self, whole: &Requirement, shown: &Shown<'_>) -> Result<Arc<str>, Error> {
         let method = shown.path.trim_start_matches('/');
-        let subject = match &self.tokens {
-            Some(tokens) => tokens.subject(shown.headers, method, shown.now).await?,
+        let caller = match &self.tokens {
+            Some(tokens) => tokens.caller(shown.headers, method, shown.now).await?,
             None => None,
         };
-        subject.ok_or_else(|| missing(whole))
+        caller.ok_or_else(|| missing(whole))
     }
 }
 
@@ -243,7 +243,7 @@ impl Caller {
 }
 
 fn by_certificate(shown: &Shown<'_>) -> Option<Arc<str>> {
-    shown.peer?.names.first().map(|name| Arc::from(name.as_str()))
+    shown.peer?.names.first().map(|name| format!("{}:{name}", Proof::Mtls).into())
 }
 
 fn is_missing(error: &Error) -> bool {

@@ -94,7 +94,7 @@ fn a_key_lets_in_who_has_a_good_one() {
     let unknown = ApiKey::generate().unwrap();
     let of_other = format!("brk_{}_{}", house.keys[0].id(), house.key(1).rsplit('_').next().unwrap());
     let longer = format!("{}x", house.key(0));
-    assert_eq!(house.asked(GET, &[house.key(0)], &[]), admitted("acme"));
+    assert_eq!(house.asked(GET, &[house.key(0)], &[]), admitted("key:acme"));
     assert_eq!(house.asked(GET, &[], &["spiffe://shop"]), missing(KEY));
     for key in
         ["", "x", unknown.reveal(), &of_other, &longer, &house.key(0)[..50], "brk_é", &house.keys[0].digest()]
@@ -111,7 +111,7 @@ fn a_key_lets_in_who_has_a_good_one() {
 #[test]
 fn a_key_for_some_methods_is_for_those_alone() {
     let house = House::with("key", &[]);
-    assert_eq!(house.asked(LIST, &[house.key(3)], &[]), admitted("acme"));
+    assert_eq!(house.asked(LIST, &[house.key(3)], &[]), admitted("key:acme"));
     let blocked =
         refused(Code::PermissionDenied, "API_KEY_METHOD_BLOCKED", "the API key is not for this method");
     assert_eq!(house.asked(GET, &[house.key(3)], &[]), blocked);
@@ -120,7 +120,7 @@ fn a_key_for_some_methods_is_for_those_alone() {
 #[test]
 fn a_certificate_lets_in_who_has_shown_one() {
     let house = House::with("mtls", &[]);
-    assert_eq!(house.asked(GET, &[], &["spiffe://shop", "shop"]), admitted("spiffe://shop"));
+    assert_eq!(house.asked(GET, &[], &["spiffe://shop", "shop"]), admitted("mtls:spiffe://shop"));
     assert_eq!(house.asked(GET, &[house.key(0)], &[]), missing(CERTIFICATE));
 }
 
@@ -128,7 +128,7 @@ fn a_certificate_lets_in_who_has_shown_one() {
 fn both_are_needed_where_both_are_required() {
     let house = House::with("key+mtls", &[]);
     let both = missing(&format!("{KEY} and {CERTIFICATE}"));
-    assert_eq!(house.asked(GET, &[house.key(0)], &["shop"]), admitted("acme"));
+    assert_eq!(house.asked(GET, &[house.key(0)], &["shop"]), admitted("key:acme"));
     assert_eq!(house.asked(GET, &[house.key(0)], &[]), both);
     assert_eq!(house.asked(GET, &[], &["shop"]), both);
 }
@@ -136,8 +136,8 @@ fn both_are_needed_where_both_are_required() {
 #[test]
 fn one_is_enough_where_one_of_them_is_required_and_what_is_bad_is_told() {
     let house = House::with("key|mtls", &[]);
-    assert_eq!(house.asked(GET, &[house.key(0)], &[]), admitted("acme"));
-    assert_eq!(house.asked(GET, &["wrong"], &["shop"]), admitted("shop"));
+    assert_eq!(house.asked(GET, &[house.key(0)], &[]), admitted("key:acme"));
+    assert_eq!(house.asked(GET, &["wrong"], &["shop"]), admitted("mtls:shop"));
     assert_eq!(house.asked(GET, &[], &[]), missing(&format!("{KEY}, or {CERTIFICATE}")));
     let wrong = refused(Code::Unauthenticated, "API_KEY_INVALID", "the API key is not valid");
     assert_eq!(house.asked(GET, &["wrong"], &[]), wrong);

@@ -15,7 +15,9 @@ use tonic::Code;
 
 use super::{
     jwks::{IssuerKeys, VerifyingKey},
-    refused, signatures,
+    refused,
+    requirement::Proof,
+    signatures,
 };
 use crate::{config::TokenConfig, error::Error, fault::Fault};
 
@@ -23,6 +25,8 @@ use crate::{config::TokenConfig, error::Error, fault::Fault};
 const REMEMBERED: usize = 10_000;
 /// A longer token is not looked at.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
+/// A longer subject is none (OpenID Connect Core 1.0, section 2).
+const MAX_SUBJECT_BYTES: usize = 255;
 
 /// The algorithms that a token may be signed by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,13 +51,23 @@ pub(super) struct Tokens {
 #[derive(Debug, Clone)]
 struct Good {
     key: Arc<VerifyingKey>,
-    claims: Arc<Claims>,
+    says: Arc<Says>,
+}
+
+/// What of a token counts here.
+#[derive(Debug)]
+struct Says {
+    caller: Arc<str>,
+    expires: u64,
+    begins: Option<u64>,
+    /// Which of the scopes that are asked for it has, by their order.
+    scopes: Vec<bool>,
 }
 
 /// What a token says.
 #[derive(Debug, Deserialize)]
 struct Claims {
-    sub: Arc<str>,
+    sub: String,
     exp: u64,
     nbf: Option<u64>,
     /// Words with spaces between them (RFC 8693).
@@ -82,8 +96,8 @@ impl Tokens {
         self.keys.follow(every).await;
     }
 
-    /// The subject of the token that a caller shows for this method; nothing if it shows none.
-    pub(super) async fn subject(
+    /// Who shows a token that is good for this method; nothing if none is shown.
+    pub(super) async fn caller(
         &self,
         headers: &HeaderMap,
         method: &str,
@@ -93,14 +107,14 @@ impl Tokens {
         let Some(first) = given.next() else { return Ok(None) };
         let token = first.to_str().ok().and_then(bearer).filter(|_| given.next().is_none());
         let token = token.filter(|token| token.len() <= MAX_TOKEN_BYTES);
-        let claims = self.claims(token.ok_or_else(|| invalid("is no single bearer token"))?).await?;
+        let says = self.read(token.ok_or_else(|| invalid("is no single bearer token"))?).await?;
         let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        self.check_time(&claims, seconds)?;
-        self.check_scopes(&claims, method)?;
-        Ok(Some(claims.sub.clone()))
+        self.check_time(&says, seconds)?;
+        self.check_scopes(&says, method)?;
+        Ok(Some(says.caller.clone()))
     }
 
-    async fn claims(&self, token: &str) -> Result<Arc<Claims>, Error> {
+    async fn read(&self, token: &str) -> Result<Arc<Says>, Error> {
         let header = decode_header(token).map_err(|error| invalid(&format!("is no JWT: {error}")))?;
         if !self.config.algorithms.iter().any(|allowed| Algorithm::from(*allowed) == header.alg) {
             return Err(invalid(&format!("is signed by {:?}, which is not allowed", header.alg)));
@@ -115,12 +129,21 @@ impl Tokens {
         })?;
         let digest = Sha256::digest(token).into();
         if let Some(good) = self.good.get(&digest).filter(|good| Arc::ptr_eq(&good.key, &key)) {
-            return Ok(good.claims);
+            return Ok(good.says);
         }
         let decoded = decode::<Claims>(token, &key.key, &self.validation(key.algorithm));
-        let claims = Arc::new(decoded.map_err(|error| invalid(&complaint(error.kind())))?.claims);
-        self.good.insert(digest, Good { key, claims: claims.clone() });
-        Ok(claims)
+        let claims = decoded.map_err(|error| invalid(&complaint(error.kind())))?.claims;
+        if claims.sub.is_empty() || claims.sub.len() > MAX_SUBJECT_BYTES {
+            return Err(invalid("has a subject that is none"));
+        }
+        let says = Arc::new(Says {
+            caller: format!("{}:{}", Proof::Token, claims.sub).into(),
+            expires: claims.exp,
+            begins: claims.nbf,
+            scopes: self.config.scopes.iter().map(|needed| claims.has(&needed.scope)).collect(),
+        });
+        self.good.insert(digest, Good { key, says: says.clone() });
+        Ok(says)
     }
 
     /// All but the times, which are asked anew each time that the token comes.
@@ -133,10 +156,10 @@ impl Tokens {
         validation
     }
 
-    fn check_time(&self, claims: &Claims, now: u64) -> Result<(), Error> {
+    fn check_time(&self, says: &Says, now: u64) -> Result<(), Error> {
         let skew = self.config.clock_skew.as_secs();
-        let who = || format!("token of {}", claims.sub);
-        if claims.exp.saturating_add(skew) <= now {
+        let who = || says.caller.to_string();
+        if says.expires.saturating_add(skew) <= now {
             return Err(refused(
                 Code::Unauthenticated,
                 "ACCESS_TOKEN_EXPIRED",
@@ -144,19 +167,19 @@ impl Tokens {
                 who(),
             ));
         }
-        if claims.nbf.is_some_and(|from| from > now.saturating_add(skew)) {
+        if says.begins.is_some_and(|from| from > now.saturating_add(skew)) {
             let what = "the bearer token is not valid yet";
             return Err(refused(Code::Unauthenticated, "ACCESS_TOKEN_NOT_YET_VALID", what, who()));
         }
         Ok(())
     }
 
-    fn check_scopes(&self, claims: &Claims, method: &str) -> Result<(), Error> {
-        let needed = self.config.scopes.iter().filter(|needed| needed.methods.matches(method));
-        for scope in needed.map(|needed| needed.scope.as_str()) {
-            if !claims.has(scope) {
-                let what = format!("the bearer token lacks the scope {scope}");
-                let who = format!("token of {}", claims.sub);
+    fn check_scopes(&self, says: &Says, method: &str) -> Result<(), Error> {
+        let needed = self.config.scopes.iter().zip(&says.scopes);
+        for (needed, is_there) in needed.filter(|(needed, _)| needed.methods.matches(method)) {
+            if !is_there {
+                let what = format!("the bearer token lacks the scope {}", needed.scope);
+                let who = says.caller.to_string();
                 return Err(refused(Code::PermissionDenied, "ACCESS_TOKEN_SCOPE_INSUFFICIENT", &what, who));
             }
         }

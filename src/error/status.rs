@@ -86,7 +86,7 @@ impl Error {
         }
         if let Self::OverRate { caller, rate, .. } = self {
             let description = format!("more calls than {rate}");
-            details.set_quota_failure(vec![QuotaViolation::new(format!("caller:{caller}"), description)]);
+            details.set_quota_failure(vec![QuotaViolation::new(caller, description)]);
         }
         if let Some(delay) = self.retry_after() {
             details.set_retry_info(Some(delay));

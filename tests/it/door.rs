@@ -194,7 +194,7 @@ async fn a_caller_may_call_as_often_as_its_key_says_whichever_of_its_keys_it_tak
     assert_eq!(told, (Code::ResourceExhausted, "more calls than 3/h", "RATE_LIMIT_EXCEEDED".to_owned()));
     let details = details(&status);
     let violation = &details.quota_failure().unwrap().violations[0];
-    assert_eq!((&*violation.subject, &*violation.description), ("caller:acme", "more calls than 3/h"));
+    assert_eq!((&*violation.subject, &*violation.description), ("key:acme", "more calls than 3/h"));
     let pause = details.retry_info().unwrap().retry_delay.unwrap();
     assert!(
         pause > std::time::Duration::from_secs(1100) && pause <= std::time::Duration::from_secs(1200),

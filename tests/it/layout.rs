@@ -47,10 +47,7 @@ fn imports_run_one_way() {
             "inbound",
             &["contract", "transcode", "upstream", "bridge", "app", "cli", "hyper_util", "prost_reflect"],
         ),
-        (
-            "connections.rs",
-            &["contract", "transcode", "upstream", "bridge", "app", "inbound", "cli", "tonic"],
-        ),
+        ("connections/", &["contract", "transcode", "upstream", "bridge", "app", "inbound", "cli", "tonic"]),
         (
             "door/",
             &["contract", "transcode", "upstream", "bridge", "app", "inbound", "cli", "hyper_util", "prost"],

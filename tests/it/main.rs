@@ -43,6 +43,8 @@ mod protection;
 mod pubsub;
 /// The shop through its typed stubs.
 mod shop;
+/// Who comes and does no good: silent, slow, or too many.
+mod strangers;
 /// TLS towards callers, with and without certificates of theirs.
 mod tls;
 /// Bearer tokens of an issuer, good and bad.

@@ -21,6 +21,15 @@ pub(super) struct ConnectionSettings {
     /// How many calls may run at a time on one connection
     #[arg(long, env = "BRIDGE_MAX_CONCURRENT_STREAMS", value_name = "COUNT", default_value = "200")]
     max_concurrent_streams: String,
+    /// How many connections there may be; what is more is closed at once
+    #[arg(long, env = "BRIDGE_MAX_CONNECTIONS", value_name = "COUNT", default_value = "10000")]
+    max_connections: String,
+    /// How many of them from one address
+    #[arg(long, env = "BRIDGE_MAX_CONNECTIONS_PER_ADDRESS", value_name = "COUNT", default_value = "1000")]
+    max_connections_per_address: String,
+    /// How long a caller may take for the TLS handshake, and then to begin to speak HTTP/2
+    #[arg(long, env = "BRIDGE_HANDSHAKE_TIMEOUT", value_name = "TIME", default_value = "10s")]
+    handshake_timeout: String,
 }
 
 // === impl ConnectionSettings ===
@@ -33,12 +42,18 @@ impl ConnectionSettings {
         let keepalive_interval = read.time_or_none("keepalive_interval", &self.keepalive_interval);
         let keepalive_timeout = read.time("keepalive_timeout", &self.keepalive_timeout);
         let max_concurrent_streams = read.count("max_concurrent_streams", &self.max_concurrent_streams);
+        let max_connections = read.count("max_connections", &self.max_connections);
+        let each = read.count("max_connections_per_address", &self.max_connections_per_address);
+        let handshake_timeout = read.time("handshake_timeout", &self.handshake_timeout);
         Some(ConnectionConfig {
             max_age: max_age?,
             max_age_grace: max_age_grace?,
             keepalive_interval: keepalive_interval?,
             keepalive_timeout: keepalive_timeout?,
             max_concurrent_streams: max_concurrent_streams?,
+            max_connections: max_connections?,
+            max_connections_per_address: each?,
+            handshake_timeout: handshake_timeout?,
         })
     }
 }

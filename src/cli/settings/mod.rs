@@ -125,7 +125,8 @@ mod tests {
     #[test]
     fn what_is_set_of_connections_is_as_it_says() {
         let words = "--max-connection-age 1h --max-connection-age-grace 2m --keepalive-interval 3m \
-                     --keepalive-timeout 4s --max-concurrent-streams 5 --max-in-flight 6";
+                     --keepalive-timeout 4s --max-concurrent-streams 5 --max-in-flight 6 --max-connections 7 \
+                     --max-connections-per-address 8 --handshake-timeout 9s";
         let found = config(&words.split_whitespace().collect::<Vec<_>>());
         let expected = ConnectionConfig {
             max_age: Some(Duration::from_secs(3600)),
@@ -133,6 +134,9 @@ mod tests {
             keepalive_interval: Some(Duration::from_secs(180)),
             keepalive_timeout: Duration::from_secs(4),
             max_concurrent_streams: 5,
+            max_connections: 7,
+            max_connections_per_address: 8,
+            handshake_timeout: Duration::from_secs(9),
         };
         assert_eq!((found.connections, found.inbound.max_in_flight), (expected, 6));
     }

@@ -26,9 +26,6 @@ pub(super) struct TlsSettings {
     /// Which alternative names a caller's certificate may have, * for anything: spiffe://shop/* [default: all]
     #[arg(long, env = "BRIDGE_TLS_CLIENT_NAMES", value_name = "NAME", value_delimiter = ',')]
     tls_client_names: Vec<String>,
-    /// How long a TLS handshake may take
-    #[arg(long, env = "BRIDGE_TLS_HANDSHAKE_TIMEOUT", value_name = "TIME", default_value = "10s")]
-    tls_handshake_timeout: String,
 }
 
 // === impl TlsSettings ===
@@ -50,7 +47,6 @@ impl TlsSettings {
             });
         let names =
             read.list("tls_client_names", &self.tls_client_names, "write a name, such as shop.example.com");
-        let handshake_timeout = read.time("tls_handshake_timeout", &self.tls_handshake_timeout);
         if client_ca.is_none() {
             for id in ["tls_client_auth", "tls_client_names"] {
                 Self::needs(
@@ -62,7 +58,7 @@ impl TlsSettings {
             }
         }
         if certificate.is_none() {
-            for id in ["tls_key", "tls_client_ca", "tls_handshake_timeout"] {
+            for id in ["tls_key", "tls_client_ca"] {
                 Self::needs(read, id, "--tls-cert", "name the certificate to serve with");
             }
             return Some(None);
@@ -76,7 +72,6 @@ impl TlsSettings {
             client_ca: client_ca.map(Path::to_owned),
             client_auth: client_auth?,
             client_names: names.to_vec(),
-            handshake_timeout: handshake_timeout?,
         }))
     }
 

@@ -96,7 +96,6 @@ impl Files {
             client_ca: None,
             client_auth: ClientAuth::Required,
             client_names: Vec::new(),
-            handshake_timeout: std::time::Duration::from_secs(10),
         }
     }
 

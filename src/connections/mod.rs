@@ -3,6 +3,12 @@
 //! A gRPC client keeps one connection for all its calls and for as long as it can, so one that has connected
 //! never learns of new replicas. That is why a connection gets old here: it is told to go away (GOAWAY), what
 //! runs on it may finish, and its caller resolves the name again (gRFC A9).
+//!
+//! Strangers reach this. So there is a number of connections, in all and from one address, and whoever makes one has to begin to
+//! speak.
+
+mod heard;
+mod places;
 
 use std::{
     convert::Infallible,
@@ -33,13 +39,16 @@ use tokio::{
 };
 use tower::{ServiceExt, util::BoxCloneSyncService};
 
+use self::{
+    heard::{Heard, Hearing},
+    places::{NoPlace, Places},
+};
 use crate::{
     config::ConnectionConfig,
+    log_limit::LogLimit,
     tls::{Peer, Tls},
 };
 
-/// How long an HTTP/1.1 connection may take to send its request, which is then refused.
-const HTTP1_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause after a failed accept, which is mostly a lack of file descriptors that has to pass.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -51,6 +60,8 @@ pub type Stack = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 pub struct Connections {
     server: Arc<Server>,
     config: ConnectionConfig,
+    places: Places,
+    refusals: LogLimit,
     tls: Option<Tls>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
@@ -61,6 +72,7 @@ pub struct Connections {
 struct Server {
     stack: Stack,
     builder: Builder<TokioExecutor>,
+    handshake_timeout: Duration,
 }
 
 /// What ends a connection that its caller does not end.
@@ -77,8 +89,11 @@ struct End {
 impl Connections {
     /// None yet; their requests go to `stack`, and have no more than `max_metadata_bytes` of metadata.
     pub fn new(stack: Stack, config: ConnectionConfig, tls: Option<Tls>, max_metadata_bytes: u32) -> Self {
-        let server = Arc::new(Server { stack, builder: builder(&config, max_metadata_bytes) });
-        Self { server, config, tls, stop: watch::Sender::new(false), tasks: JoinSet::new() }
+        let builder = builder(&config, max_metadata_bytes);
+        let server = Arc::new(Server { stack, builder, handshake_timeout: config.handshake_timeout });
+        let places = Places::new(config.max_connections, config.max_connections_per_address);
+        let (refusals, stop) = (LogLimit::per_second(1), watch::Sender::new(false));
+        Self { server, config, places, refusals, tls, stop, tasks: JoinSet::new() }
     }
 
     /// Takes connections until it is dropped.
@@ -110,7 +125,22 @@ impl Connections {
         running
     }
 
+    /// The connection is closed by being dropped: what is more than can be served gets no more than that.
+    fn refuse(&self, address: SocketAddr, why: NoPlace) {
+        if let Some(left_out) = self.refusals.admit() {
+            let setting = match why {
+                NoPlace::Full => "--max-connections",
+                NoPlace::TooManyFromThere => "--max-connections-per-address",
+            };
+            tracing::warn!(peer = %address, left_out, "closed a connection: there are as many as there may be ({setting})");
+        }
+    }
+
     fn serve(&mut self, stream: TcpStream, address: SocketAddr) {
+        let place = match self.places.take(address.ip()) {
+            Ok(place) => place,
+            Err(why) => return self.refuse(address, why),
+        };
         if let Err(error) = set_options(&stream, &self.config) {
             tracing::debug!(%error, "cannot set the options of a connection");
         }
@@ -121,6 +151,7 @@ impl Connections {
         };
         let (server, tls) = (self.server.clone(), self.tls.clone());
         self.tasks.spawn(async move {
+            let _place = place;
             match tls {
                 None => server.serve(stream, Peer { address, names: Arc::default() }, end).await,
                 Some(tls) => {
@@ -147,9 +178,12 @@ impl Server {
             request.extensions_mut().insert(peer.clone());
             request.map(Body::new)
         });
-        let service = TowerToHyperService::new(stack);
+        let (service, (stream, hearing)) = (TowerToHyperService::new(stack), Heard::new(stream));
         let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        serve(connection, end).await;
+        tokio::select! {
+            () = serve(connection, end) => {}
+            () = silence(&hearing, self.handshake_timeout) => tracing::debug!("closed a connection: nobody speaks on it"),
+        }
     }
 }
 
@@ -159,7 +193,8 @@ fn builder(config: &ConnectionConfig, max_metadata_bytes: u32) -> Builder<TokioE
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HTTP1_REQUEST_TIMEOUT)
+        // The request is then refused.
+        .header_read_timeout(config.handshake_timeout)
         .keep_alive(false)
         .http2()
         .timer(TokioTimer::new())
@@ -213,6 +248,14 @@ where
     tokio::select! {
         ended = connection.as_mut() => note(ended),
         () = after(grace) => tracing::info!("cut a connection: it is old, and calls on it outlived the grace"),
+    }
+}
+
+/// Ends when the other side has not begun to speak in time, and else never.
+async fn silence(hearing: &Hearing, limit: Duration) {
+    sleep(limit).await;
+    if hearing.has_begun() {
+        pending().await
     }
 }
 
