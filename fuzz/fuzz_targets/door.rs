@@ -1,0 +1,120 @@
+//! Whatever a stranger shows at the door: a file of keys that nobody meant is told, and nobody is let in but by the good key, or
+//! by a token that its issuer has signed and that says what it has to.
+#![no_main]
+
+use std::{
+    sync::LazyLock,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use futures_util::FutureExt;
+use grpc_rest_bridge::{
+    config::{DoorConfig, TokenConfig},
+    door::{ApiKey, Door, JwksSource, Keys, Shown, TokenAlgorithm},
+    reload::Text,
+};
+use http::{HeaderMap, HeaderValue};
+use libfuzzer_sys::fuzz_target;
+use ring::signature::{Ed25519KeyPair, KeyPair};
+use serde_json::{Value, json};
+
+/// When everything happens.
+const NOW: u64 = 1_800_000_000;
+const METHOD: &str = "/shop.v1.ProductService/GetProduct";
+
+/// Two doors, and what opens them.
+struct House {
+    by_key: Door,
+    key: ApiKey,
+    by_token: Door,
+    signer: Ed25519KeyPair,
+}
+
+static HOUSE: LazyLock<House> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let key = ApiKey::generate().unwrap();
+    let entry = format!("[[key]]\nname = 'acme'\nid = '{}'\nsha256 = '{}'\n", key.id(), key.digest());
+    let keys = Some(write("keys.toml", entry));
+    let signer = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+    let x = BASE64_URL_SAFE_NO_PAD.encode(signer.public_key());
+    let jwks = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": x}]});
+    let tokens = TokenConfig {
+        issuer: "https://issuer".to_owned(),
+        audiences: vec!["shop".to_owned()],
+        jwks: JwksSource::File(write("jwks.json", jwks.to_string())),
+        algorithms: vec![TokenAlgorithm::Rs256, TokenAlgorithm::Es256, TokenAlgorithm::EdDsa],
+        clock_skew: Duration::ZERO,
+        scopes: vec!["*=read".parse().unwrap()],
+    };
+    let door = |config: &DoorConfig| Door::new(config, false, &[&METHOD[1..]]).unwrap();
+    House {
+        by_key: door(&DoorConfig { keys, ..DoorConfig::default() }),
+        key,
+        by_token: door(&DoorConfig { tokens: Some(tokens), ..DoorConfig::default() }),
+        signer,
+    }
+});
+
+fuzz_target!(|input: (u8, &[u8])| {
+    let (kind, bytes) = input;
+    match kind % 4 {
+        0 => read_keys(bytes),
+        1 => {
+            let is_in = is_admitted(&HOUSE.by_key, "x-api-key", bytes);
+            assert_eq!(is_in, bytes == HOUSE.key.reveal().as_bytes());
+        }
+        2 => assert!(!is_admitted(&HOUSE.by_token, "authorization", &[b"Bearer ", bytes].concat())),
+        _ => show_signed(bytes),
+    }
+});
+
+fn read_keys(bytes: &[u8]) {
+    let text = Text { path: "keys.toml".into(), bytes: bytes.to_vec().into() };
+    match Keys::parse(&[text]) {
+        Ok(keys) => keys.entries().into_iter().for_each(|entry| drop(format!("{entry:?}"))),
+        Err(faults) => {
+            assert!(!faults.is_empty() && faults.iter().all(|fault| !fault.to_string().is_empty()))
+        }
+    }
+}
+
+/// A token whose claims are anything, signed as it should be.
+fn show_signed(claims: &[u8]) {
+    let part = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+    let message = format!("{}.{}", part(br#"{"alg":"EdDSA","kid":"k"}"#), part(claims));
+    let signature = HOUSE.signer.sign(message.as_bytes());
+    let value = format!("Bearer {message}.{}", part(signature.as_ref()));
+    if is_admitted(&HOUSE.by_token, "authorization", value.as_bytes()) {
+        // Strings that nobody reads may be none.
+        let Ok(claims) = serde_json::from_str::<Value>(&String::from_utf8_lossy(claims)) else { return };
+        let has = |list: &Value, word: &str| list.as_array().is_some_and(|list| list.contains(&json!(word)));
+        let words = |claim: &Value, word: &str| {
+            claim.as_str().is_some_and(|text| text.split(' ').any(|found| found == word))
+        };
+        assert!(claims["iss"] == "https://issuer" || has(&claims["iss"], "https://issuer"), "{claims}");
+        assert!(claims["aud"] == "shop" || has(&claims["aud"], "shop"), "{claims}");
+        assert!(claims["sub"].as_str().is_some_and(|sub| (1..=255).contains(&sub.len())), "{claims}");
+        assert!(claims["exp"].as_f64().is_some_and(|exp| exp > NOW as f64), "{claims}");
+        assert!(
+            words(&claims["scope"], "read") || words(&claims["scp"], "read") || has(&claims["scp"], "read"),
+            "{claims}"
+        );
+    }
+}
+
+fn is_admitted(door: &Door, name: &'static str, value: &[u8]) -> bool {
+    // What is no legal header never gets this far.
+    let Ok(value) = HeaderValue::from_bytes(value) else { return false };
+    let headers = HeaderMap::from_iter([(http::HeaderName::from_static(name), value)]);
+    let now: SystemTime = UNIX_EPOCH + Duration::from_secs(NOW);
+    let shown = Shown { path: METHOD, headers: &headers, peer: None, now };
+    // Keys that are in files are not waited for.
+    let admitted = door.admit(&shown).now_or_never().expect("nothing is waited for");
+    admitted.is_ok_and(|caller| caller.is_some())
+}
