@@ -73,7 +73,7 @@ impl App {
     /// # Errors
     /// The faults of the contract, or why the address cannot be listened on.
     pub async fn bind(config: Config, contract: Contract) -> Result<Self, StartError> {
-        let upstream = Upstream::new(&config.upstream).map_err(|fault| StartError::Faults(vec![fault]))?;
+        let upstream = Upstream::new(&config.upstream).map_err(StartError::Faults)?;
         let tls = config.tls.as_ref().map(|tls| Tls::new(tls, config.connections.handshake_timeout));
         let tls = tls.transpose().map_err(StartError::Faults)?;
         let has_ca = config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
@@ -143,7 +143,8 @@ impl App {
         if let Some(tls) = self.tls.take() {
             beside.spawn(async move { tls.follow(self.reload_interval).await });
         }
-        let door = self.door.clone();
+        let (door, upstream) = (self.door.clone(), self.upstream.clone());
+        beside.spawn(async move { upstream.follow(self.reload_interval).await });
         beside.spawn(async move { door.follow(self.reload_interval).await });
         tokio::select! {
             () = self.connections.accept(&self.listener) => {}

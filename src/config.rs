@@ -45,6 +45,8 @@ pub struct UpstreamConfig {
     pub host: Option<HeaderValue>,
     /// The `X-Forwarded-Proto` header, for an API that redirects plain HTTP to https.
     pub forwarded_proto: Option<HeaderValue>,
+    /// What the bridge proves itself by; `None` is nothing.
+    pub credential: Option<CredentialConfig>,
     /// How long to wait for a connection. Too short: a busy network looks like a dead API.
     pub connect_timeout: Duration,
     /// How long one request may take, the body included; no caller's deadline is longer.
@@ -69,6 +71,15 @@ pub struct UpstreamConfig {
     pub cache: CacheConfig,
     /// What is refused in an answer instead of being tolerated and counted.
     pub strict: Strictness,
+}
+
+/// What the bridge proves itself by to the API. Secrets stand in files, which are read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialConfig {
+    /// The file of a bearer token.
+    Bearer(PathBuf),
+    /// The file of `NAME:PASSWORD`.
+    Basic(PathBuf),
 }
 
 /// The HTTP that is spoken with the API.
@@ -344,6 +355,7 @@ impl UpstreamConfig {
             url,
             host: None,
             forwarded_proto: None,
+            credential: None,
             connect_timeout: Duration::from_secs(2),
             timeout: UPSTREAM_TIMEOUT,
             pool_idle_timeout: POOL_IDLE_TIMEOUT,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, header};
+use http::{Request, Response, StatusCode, header};
 use prost_reflect::{Kind, MessageDescriptor, prost_types::method_options::IdempotencyLevel};
 
 use super::{Inner, finished};
@@ -112,6 +112,9 @@ impl Crossing {
 
     /// What the API says with an error status, in the words of the contract.
     pub(super) fn refusal(&self, binding: usize, answer: &Response<Bytes>) -> Error {
+        if answer.status() == StatusCode::UNAUTHORIZED && self.bridge.has_credential {
+            return Error::CredentialRefused;
+        }
         let method = self.bridge.methods.described(self.method);
         let output = method.descriptor().output();
         self.call.note(|record| record.resource_type = resource_type(&output));

@@ -47,6 +47,8 @@ struct Inner {
     transcoder: Transcoder,
     upstream: Upstream,
     config: InboundConfig,
+    /// Whether the bridge proves itself to the API.
+    has_credential: bool,
 }
 
 type ResponseFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
@@ -66,7 +68,8 @@ impl Bridge {
     ) -> Result<Self, Vec<Fault>> {
         let transcoder = Transcoder::compile(&contract, upstream_config.strict);
         let methods = Methods::new(contract, &upstream_config.cache.ttl)?;
-        Ok(Self { inner: Arc::new(Inner { methods, transcoder, upstream, config }) })
+        let has_credential = upstream_config.credential.is_some();
+        Ok(Self { inner: Arc::new(Inner { methods, transcoder, upstream, config, has_credential }) })
     }
 
     /// Whether calls of a method are served at all.

@@ -102,7 +102,7 @@ pub(super) fn run(args: &Args, matches: &ArgMatches) -> Result<Exit, Faults> {
 
 /// What the API drifts by is what is looked for, so nothing is refused on the way.
 fn bridge(contract: Contract, upstream: &UpstreamConfig) -> Result<Bridge, Faults> {
-    let client = Upstream::new(upstream).map_err(|fault| Faults::of_files(vec![fault]))?;
+    let client = Upstream::new(upstream).map_err(Faults::of_files)?;
     Bridge::new(contract, client, InboundConfig::default(), upstream).map_err(Faults::of_files)
 }
 

@@ -101,7 +101,7 @@ pub(super) fn method(contract: &Contract, name: &str) -> Result<usize, Faults> {
 /// A bridge that will never send anything.
 fn offline(contract: Contract, strict: Strictness) -> Result<Bridge, Faults> {
     let config = UpstreamConfig { strict, ..UpstreamConfig::new("http://localhost".parse().expect("a URL")) };
-    let upstream = Upstream::new(&config).map_err(|fault| Faults::of_files(vec![fault]))?;
+    let upstream = Upstream::new(&config).map_err(Faults::of_files)?;
     Bridge::new(contract, upstream, InboundConfig::default(), &config).map_err(Faults::of_files)
 }
 

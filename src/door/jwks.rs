@@ -6,7 +6,7 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use http::Uri;
 use jsonwebtoken::{
-    Algorithm, DecodingKey,
+    Algorithm, DecodingKey, DecodingKeyKind,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse},
 };
 use serde::Deserialize;
@@ -171,7 +171,7 @@ impl Server {
             return;
         }
         match self.ask().await {
-            Ok(keys) => self.current.store(Arc::new(keys)),
+            Ok(keys) => self.current.store(Arc::new(keys.with_known(&self.current.load()))),
             // Those that are known go on.
             Err(error) => tracing::error!(error, "the keys of the token issuer cannot be had"),
         }
@@ -184,7 +184,13 @@ impl Server {
             JwksSource::Discovery(issuer) => self.discover(issuer).await?,
             JwksSource::File(file) => return Err(format!("{} is no URL", file.display())),
         };
-        KeySet::parse(&self.fetcher.get(&url).await?).map_err(|error| format!("{url}: {error}"))
+        let keys =
+            KeySet::parse(&self.fetcher.get(&url).await?).map_err(|error| format!("{url}: {error}"))?;
+        if keys.keys.is_empty() {
+            Err(format!("{url} has no key for RS256, ES256 or EdDSA"))
+        } else {
+            Ok(keys)
+        }
     }
 
     async fn discover(&self, issuer: &str) -> Result<Uri, String> {
@@ -222,6 +228,13 @@ impl KeySet {
         Ok(Self { keys: keys.filter_map(|key: Jwk| VerifyingKey::of(&key)).map(Arc::new).collect() })
     }
 
+    /// The same keys, of which those that were known are the ones that were known: tokens that were good by them still are.
+    fn with_known(self, known: &Self) -> Self {
+        let known_or_new =
+            |key: Arc<VerifyingKey>| known.keys.iter().find(|known| known.is(&key)).cloned().unwrap_or(key);
+        Self { keys: self.keys.into_iter().map(known_or_new).collect() }
+    }
+
     /// A token that names no key may be signed by the only one that there is for its algorithm.
     fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<Arc<VerifyingKey>> {
         let mut fitting = self.keys.iter().filter(|key| key.algorithm == algorithm);
@@ -235,6 +248,18 @@ impl KeySet {
 // === impl VerifyingKey ===
 
 impl VerifyingKey {
+    fn is(&self, other: &Self) -> bool {
+        let is_same = match (self.key.kind(), other.key.kind()) {
+            (DecodingKeyKind::SecretOrDer(one), DecodingKeyKind::SecretOrDer(other)) => one == other,
+            (
+                DecodingKeyKind::RsaModulusExponent { n, e },
+                DecodingKeyKind::RsaModulusExponent { n: other_n, e: other_e },
+            ) => (n, e) == (other_n, other_e),
+            _ => false,
+        };
+        is_same && self.id == other.id && self.algorithm == other.algorithm
+    }
+
     /// Nothing for a key that signs otherwise, or is for something else.
     fn of(jwk: &Jwk) -> Option<Self> {
         let (algorithm, named) = match &jwk.algorithm {
@@ -263,4 +288,44 @@ fn discovery(issuer: &str) -> Result<Uri, String> {
 
 fn no_url(what: String) -> Fault {
     Fault::new("--token-issuer", what, "name the https URL of the issuer, or its keys as --token-jwks")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(keys: &[(&str, &str)]) -> KeySet {
+        let keys =
+            keys.iter().map(|(id, x)| format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"{id}","x":"{x}"}}"#));
+        let text = format!(r#"{{"keys":[{}]}}"#, keys.collect::<Vec<_>>().join(","));
+        KeySet::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_key_that_is_shown_again_is_the_one_that_was_known() {
+        let old = set(&[("a", "AAAA"), ("b", "BBBB")]);
+        let new = set(&[("b", "CCCC"), ("a", "AAAA"), ("c", "AAAA")]).with_known(&old);
+        let is_old = |key: &Arc<VerifyingKey>| old.keys.iter().any(|old| Arc::ptr_eq(old, key));
+        assert_eq!(new.keys.iter().map(is_old).collect::<Vec<_>>(), [false, true, false]);
+    }
+
+    #[test]
+    fn a_token_without_the_id_of_a_key_is_signed_by_the_only_one_or_by_none() {
+        assert!(set(&[("a", "AAAA")]).find(None, Algorithm::EdDSA).is_some());
+        assert!(set(&[("a", "AAAA")]).find(None, Algorithm::ES256).is_none());
+        assert!(set(&[("a", "AAAA"), ("b", "BBBB")]).find(None, Algorithm::EdDSA).is_none());
+    }
+
+    #[test]
+    fn keys_come_by_tls_or_from_this_machine() {
+        let is_safe = |url: &str| JwksSource::is_safe(&url.parse().unwrap()).is_ok();
+        for safe in ["https://a/keys", "http://localhost:1/", "http://127.0.0.1/", "http://[::1]:8080/keys"] {
+            assert!(is_safe(safe), "{safe}");
+        }
+        for unsafe_one in
+            ["http://a/keys", "http://localhost.evil/", "http://127.0.0.1.evil/", "ftp://a/", "/keys"]
+        {
+            assert!(!is_safe(unsafe_one), "{unsafe_one}");
+        }
+    }
 }

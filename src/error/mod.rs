@@ -119,6 +119,8 @@ pub enum Error {
         /// The value that was found.
         value: Option<String>,
     },
+    /// The API does not believe the bridge's own credential, which is no fault of the caller.
+    CredentialRefused,
     /// An answer that says the call failed.
     Answer(Box<Answer>),
     /// The bridge itself failed.
@@ -194,9 +196,10 @@ impl Error {
                 Code::ResourceExhausted
             }
             Self::Protocol { code, .. } | Self::NotAdmitted { code, .. } => *code,
-            Self::AnswerUndecodable { .. } | Self::AnswerMismatch { .. } | Self::Panicked { .. } => {
-                Code::Internal
-            }
+            Self::AnswerUndecodable { .. }
+            | Self::AnswerMismatch { .. }
+            | Self::CredentialRefused
+            | Self::Panicked { .. } => Code::Internal,
             Self::Answer(answer) => answer.code(),
         }
     }
@@ -226,7 +229,7 @@ impl Error {
             | Self::AnswerMismatch { .. }
             | Self::ApiBusy { .. }
             | Self::BreakerShut { .. } => Side::Upstream,
-            Self::Panicked { .. } => Side::Bridge,
+            Self::CredentialRefused | Self::Panicked { .. } => Side::Bridge,
             Self::Answer(answer) => answer.side(),
         }
     }
@@ -252,6 +255,7 @@ impl Error {
             Self::AnswerTooLarge { .. } => "UPSTREAM_ANSWER_TOO_LARGE",
             Self::AnswerUndecodable { .. } => "UPSTREAM_ANSWER_UNDECODABLE",
             Self::AnswerMismatch { .. } => "UPSTREAM_ANSWER_MISMATCH",
+            Self::CredentialRefused => "UPSTREAM_REFUSES_CREDENTIAL",
             Self::ApiBusy { .. } => "UPSTREAM_BUSY",
             Self::BreakerShut { .. } => "UPSTREAM_FAILING",
             Self::Panicked { .. } => "BRIDGE_FAILED",
@@ -289,6 +293,7 @@ impl Error {
             Self::AnswerMismatch { what, .. } => {
                 format!("the API's answer does not fit the contract: {what}")
             }
+            Self::CredentialRefused => "the API does not let the bridge in".to_owned(),
             Self::ApiBusy { .. } => "the API is busy: this call would wait too long for its turn".to_owned(),
             Self::BreakerShut { .. } => "the API fails, and is not asked for a moment".to_owned(),
             Self::Panicked { .. } => "the bridge failed on this call".to_owned(),
@@ -307,6 +312,9 @@ impl Error {
             | Self::Panicked { detail } => Some(detail.clone()),
             Self::OverRate { caller, .. } => Some(caller.clone()),
             Self::AnswerMismatch { value, .. } => value.as_ref().map(|value| format!("found {value:?}")),
+            Self::CredentialRefused => {
+                Some("the API answered 401 to the credential in --upstream-…-file".to_owned())
+            }
             Self::Answer(answer) => Some(answer.log_detail()),
             Self::UnknownMethod
             | Self::Unmapped

@@ -19,6 +19,7 @@ use super::{
     Exchange, Terms,
     body::collect,
     connect::{ConnectionRecord, Connector},
+    credential::Credential,
 };
 use crate::{
     config::{HttpVersion, UpstreamConfig},
@@ -45,6 +46,7 @@ pub(super) struct Client {
     /// The path prefix of the base URL without a slash at its end.
     prefix: String,
     headers: HeaderMap,
+    credential: Option<Credential>,
     timeout: Duration,
     max_response_bytes: usize,
 }
@@ -56,15 +58,15 @@ pub(super) struct OnReusedConnection(pub(super) bool);
 // === impl Client ===
 
 impl Client {
-    pub(super) fn new(config: &UpstreamConfig) -> Result<Self, Fault> {
+    pub(super) fn new(config: &UpstreamConfig) -> Result<Self, Vec<Fault>> {
         let base = config.url.clone().into_parts();
         let absolute = base.scheme.zip(base.authority);
-        let (scheme, authority) = absolute.ok_or_else(|| no_base(&config.url, "is no absolute URL"))?;
+        let (scheme, authority) = absolute.ok_or_else(|| vec![no_base(&config.url, "is no absolute URL")])?;
         let prefix = config.url.path().trim_end_matches('/').to_owned();
         if prefix.split('/').any(is_dot_segment) {
-            return Err(no_base(&config.url, "has a dot segment in its path, which servers resolve"));
+            return Err(vec![no_base(&config.url, "has a dot segment in its path, which servers resolve")]);
         }
-        let connector = Connector::new(config)?;
+        let connector = Connector::new(config).map_err(|fault| vec![fault])?;
         let pools = match config.http_version {
             HttpVersion::Http1 => 1,
             HttpVersion::Http2 => HTTP2_CONNECTIONS,
@@ -76,9 +78,18 @@ impl Client {
             authority,
             prefix,
             headers: headers(config),
+            credential: config.credential.as_ref().map(Credential::read).transpose()?,
             timeout: config.timeout,
             max_response_bytes: config.max_response_bytes,
         })
+    }
+
+    /// Reads the credential again when it changes, for ever.
+    pub(super) async fn follow(&self, every: Duration) {
+        match &self.credential {
+            Some(credential) => credential.follow(every).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Asks for `path` on a connection of its own, which shows that the API takes new ones, and gives the status.
@@ -125,6 +136,9 @@ impl Client {
         parts.extensions = http::Extensions::new();
         for (name, value) in &self.headers {
             parts.headers.insert(name, value.clone());
+        }
+        if let Some(credential) = &self.credential {
+            parts.headers.insert(header::AUTHORIZATION, credential.header());
         }
         Ok(Request::from_parts(parts, Full::new(body)))
     }

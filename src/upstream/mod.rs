@@ -15,6 +15,7 @@ mod client;
 mod coalesce;
 mod connect;
 mod counts;
+mod credential;
 mod endpoints;
 mod finder;
 mod flights;
@@ -71,8 +72,8 @@ impl Upstream {
     /// Prepares the client; nothing is connected yet.
     ///
     /// # Errors
-    /// The TLS roots of this machine cannot be read, for an `https` URL.
-    pub fn new(config: &UpstreamConfig) -> Result<Self, Fault> {
+    /// The TLS roots of this machine cannot be read, for an `https` URL; or the file of a credential cannot be used.
+    pub fn new(config: &UpstreamConfig) -> Result<Self, Vec<Fault>> {
         let stats = Arc::new(Stats::default());
         let client = Client::new(config)?;
         // Innermost: what waits here has not been sent, and waits for nothing else.
@@ -95,6 +96,11 @@ impl Upstream {
     /// No complete answer has come.
     pub async fn send(&self, request: Request<Bytes>, terms: &Terms) -> Result<Reply, Error> {
         self.stack.reply(request, terms).await
+    }
+
+    /// Reads the credential again when it changes, for ever.
+    pub async fn follow(&self, every: Duration) {
+        self.client.follow(every).await;
     }
 
     /// Asks for `path` past all layers and gives the status; the body is not read. Any answer opens the breaker of the host.

@@ -212,6 +212,22 @@ async fn a_new_key_is_asked_for_when_a_token_names_it_but_not_for_each_token_tha
 }
 
 #[tokio::test]
+async fn an_issuer_that_shows_no_key_for_a_moment_takes_none_away() {
+    let signer = Signer::es256("e");
+    let house = House::of(&[&signer]).await;
+    let token = signer.token(&house.issuer.claims());
+    house.serves(&token).await;
+    house.issuer.publish(&[]);
+    let asked = house.issuer.asked();
+    while house.issuer.asked() < asked + 2 {
+        // Its key is not known, which is why keys are asked for.
+        assert_eq!(house.refusal(&Signer::es256("stranger").token(&house.issuer.claims())).await, invalid());
+    }
+    house.serves(&token).await;
+    house.serves(&signer.token(&house.claims_with("sub", json!("bob")))).await;
+}
+
+#[tokio::test]
 async fn keys_of_other_kinds_do_not_spoil_the_good_ones() {
     let signer = Signer::es256("e");
     let house = House::of(&[]).await;

@@ -9,7 +9,7 @@ use std::{
 
 use axum::{body::Body, response::Response};
 use grpc_rest_bridge::{
-    config::UpstreamConfig,
+    config::{CredentialConfig, UpstreamConfig},
     deadline::Deadline,
     shop::v1::{GetProductRequest, ListProductsRequest},
     upstream::{Terms, Upstream},
@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_stream::StreamExt;
 use tonic::{Code, Request};
 
-use crate::support::{Api, Bridge, Kitchen, RawApi, json, reason};
+use crate::support::{Api, Bridge, Kitchen, RawApi, Seen, json, reason};
 
 fn text(headers: &HeaderMap, name: &str) -> Vec<String> {
     headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
@@ -315,4 +315,54 @@ async fn an_answer_that_trickles_is_given_up_too() {
     let bridge = Bridge::to(&api.url()).upstream(|upstream| upstream.timeout = short).start().await;
     let status = bridge.shop().await.list_products(ListProductsRequest {}).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::DeadlineExceeded, "UPSTREAM_TIMEOUT"));
+}
+
+/// A bridge that proves itself by what stands in this file.
+async fn with_credential(api: &Api, credential: CredentialConfig) -> Bridge {
+    Bridge::to(&api.url()).upstream(|upstream| upstream.credential = Some(credential)).start().await
+}
+
+async fn ask(bridge: &Bridge) -> Result<(), tonic::Status> {
+    bridge.call("shop.v1.ProductService/ListProducts", b"").await.map(drop)
+}
+
+#[tokio::test]
+async fn the_bridge_proves_itself_to_the_api_and_to_nobody_by_what_its_callers_have_shown() {
+    let api = Api::saying("{}").await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "first\n").unwrap();
+    let bridge = with_credential(&api, CredentialConfig::Bearer(file.path().to_owned())).await;
+    let mut request = Request::new(bytes::Bytes::new());
+    request.metadata_mut().insert("authorization", "Bearer of-the-caller".parse().unwrap());
+    bridge.call_with("shop.v1.ProductService/ListProducts", request).await.unwrap();
+    let sent = |call: &Seen| call.headers["authorization"].to_str().unwrap().to_owned();
+    assert_eq!(api.calls().iter().map(sent).collect::<Vec<_>>(), ["Bearer first"]);
+
+    std::fs::write(file.path(), "second").unwrap();
+    loop {
+        ask(&bridge).await.unwrap();
+        if sent(api.calls().last().unwrap()) == "Bearer second" {
+            break;
+        }
+    }
+
+    std::fs::write(file.path(), "bridge:secret").unwrap();
+    let bridge = with_credential(&api, CredentialConfig::Basic(file.path().to_owned())).await;
+    ask(&bridge).await.unwrap();
+    assert_eq!(sent(api.calls().last().unwrap()), "Basic YnJpZGdlOnNlY3JldA==");
+}
+
+#[tokio::test]
+async fn a_credential_that_the_api_refuses_is_no_fault_of_the_caller() {
+    let api = Api::answering(async |_| json(401, r#"{"error":"token for warehouse expired"}"#)).await;
+    let status = ask(&Bridge::before(&api.url()).await).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "secret").unwrap();
+    let bridge = with_credential(&api, CredentialConfig::Bearer(file.path().to_owned())).await;
+    let status = ask(&bridge).await.unwrap_err();
+    let told = (status.code(), status.message(), reason(&status));
+    let refused = "UPSTREAM_REFUSES_CREDENTIAL".to_owned();
+    assert_eq!(told, (Code::Internal, "the API does not let the bridge in", refused));
 }
