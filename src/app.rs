@@ -79,9 +79,6 @@ impl App {
         let has_ca = config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
         let methods: Vec<_> = contract.methods().iter().map(Method::name).collect();
         let door = Arc::new(Door::new(&config.door, has_ca, &methods).map_err(StartError::Faults)?);
-        if door.is_open() {
-            tracing::info!("every method is public: whoever reaches this port may call it");
-        }
         let health = Health::new(contract.services()).await;
         let bridge = Bridge::new(contract, upstream.clone(), config.inbound.clone(), &config.upstream)
             .map_err(StartError::Faults)?;
@@ -125,6 +122,11 @@ impl App {
     /// The address that operators are served on, with the real port.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(Admin::local_addr)
+    }
+
+    /// Whether anybody may call anything.
+    pub fn is_open(&self) -> bool {
+        self.door.is_open()
     }
 
     /// What happens on the way to the API, counted.

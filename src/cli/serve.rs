@@ -50,6 +50,9 @@ pub(super) fn run(args: &Args, matches: &ArgMatches, unknown: &[String]) -> Resu
         let signals = Signals::listen()?;
         let app = bind(config, contract).await?;
         tracing::info!("listening on {}", app.local_addr());
+        if app.is_open() {
+            tracing::info!("every method is public: whoever reaches this port may call it");
+        }
         if let Some(admin) = app.admin_addr() {
             tracing::info!("operators read http://{admin}/metrics");
         }

@@ -333,7 +333,7 @@ async fn a_misspelt_variable_is_told() {
         "BRIDGE_UPSTREM_HOST is not a setting, so it is ignored (serve --help lists all)"
     );
     assert_eq!(line["severity"], "WARNING");
-    for next in ["every method is public", "listening on "] {
+    for next in ["listening on ", "every method is public"] {
         let line: Value = serde_json::from_str(&program.line().await).unwrap();
         assert!(line["message"].as_str().unwrap().starts_with(next), "{line}");
     }
