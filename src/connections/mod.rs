@@ -144,7 +144,7 @@ impl Connections {
         if let Err(error) = set_options(&stream, &self.config) {
             tracing::debug!(%error, "cannot set the options of a connection");
         }
-        let end = End {
+        let mut end = End {
             age: self.config.max_age.map(|age| jittered(age, random())),
             grace: self.config.max_age_grace,
             stop: self.stop.subscribe(),
@@ -155,7 +155,12 @@ impl Connections {
             match tls {
                 None => server.serve(stream, Peer { address, names: Arc::default() }, end).await,
                 Some(tls) => {
-                    if let Some((stream, names)) = tls.accept(stream).await {
+                    // Nobody has asked for anything yet, so that a stop need not wait for them.
+                    let shaken = tokio::select! {
+                        shaken = tls.accept(stream) => shaken,
+                        _ = end.stop.wait_for(|stop| *stop) => None,
+                    };
+                    if let Some((stream, names)) = shaken {
                         server.serve(stream, Peer { address, names }, end).await;
                     }
                 }

@@ -24,7 +24,8 @@ pub(super) struct Calm {
     moment: Vec<f64>,
     /// The median of the moment before.
     median: Option<f64>,
-    /// Whether the present moment is the first one. Its answers may be cold, and count no more as soon as there are others.
+    /// Whether there was a moment before the present one. The answers of the first may be cold, and count no more as soon as
+    /// there are others.
     later: bool,
     /// The shortest answer of all.
     least: Option<f64>,

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use grpc_rest_bridge::{
+    app::Stopped,
     config::{ClientAuth, TlsConfig},
     shop::v1::{ListProductsRequest, product_service_client::ProductServiceClient},
 };
@@ -148,6 +149,25 @@ async fn a_handshake_that_comes_to_no_end_is_ended() {
     for stream in [&mut says_nothing, &mut says_little] {
         assert_eq!(clock.now(stream.read(&mut [0; 64])).await.unwrap(), 0);
     }
+}
+
+#[tokio::test]
+async fn a_handshake_does_not_hold_up_a_stop() {
+    let mut clock = Clock::stop();
+    let api = Api::saying(SHOP).await;
+    let files = Files::of(&Authority::new("ours").for_server());
+    let probe =
+        |probe: &mut grpc_rest_bridge::config::ProbeConfig| probe.interval = Duration::from_secs(3600);
+    let mut bridge = Bridge::to(&api.url()).probe(probe).tls(files.config()).start().await;
+    let _says_nothing = TcpStream::connect(bridge.address).await.unwrap();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    bridge.stop();
+    tokio::task::yield_now().await;
+    // The drain delay is nothing, which takes a tick of the clock.
+    clock.pass(Duration::from_millis(1)).await;
+    assert_eq!(clock.now(bridge.stop()).await.unwrap(), Stopped::Drained);
 }
 
 /// What `serve` says of these flags, and its exit code.
