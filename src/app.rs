@@ -21,7 +21,10 @@ use crate::{
     door::Door,
     fault::Fault,
     health::{HEALTH_SERVICE, Health},
-    inbound::{AccessLogLayer, AdmitLayer, CatchPanicLayer, ContentTypeLayer, DeadlineLayer, InFlightLayer},
+    inbound::{
+        AccessLogLayer, AdmitLayer, CatchPanicLayer, ContentTypeLayer, DeadlineLayer, InFlightLayer,
+        ShareLayer,
+    },
     metrics::Metrics,
     tls::Tls,
     upstream::{Stats, Upstream},
@@ -193,6 +196,8 @@ fn stack(
         .layer(InFlightLayer::new(config.max_in_flight))
         // Behind the ceiling, which protects it too; before a message is read. Where nothing is asked it is not there.
         .option_layer((!door.is_open()).then_some(admit))
+        // Behind the door, where callers have names; before their messages are read.
+        .layer(ShareLayer::new(config.max_in_flight_per_caller))
         .map_response(IntoResponse::into_response);
     Ok(BoxCloneSyncService::new(stack.service(beside.fallback_service(calls.service(bridge)))))
 }

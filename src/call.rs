@@ -94,6 +94,11 @@ impl Call {
         learn(&mut self.record.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Who makes it, if that was proved.
+    pub fn caller(&self) -> Option<Arc<str>> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner).caller.clone()
+    }
+
     /// What is known so far.
     pub fn record(&self) -> Record {
         self.record.lock().unwrap_or_else(PoisonError::into_inner).clone()

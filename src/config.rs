@@ -2,7 +2,7 @@
 //!
 //! These are plain typed values: which flag or variable they come from is known to `cli/` alone.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Uri};
 
@@ -233,8 +233,17 @@ pub struct ConnectionConfig {
     /// How long to wait for its answer, and for its system to take note of anything sent, before its connection is
     /// closed. Too short: a hiccup of the network breaks calls.
     pub keepalive_timeout: Duration,
+    /// How long a connection may be without a new call before its caller is told to make a new one; `None` is for ever.
+    pub max_idle: Option<Duration>,
+    /// How long a caller may take nothing of an answer before the call is given up. Too short: callers on bad networks lose
+    /// large answers. Too long: who takes nothing holds places and memory.
+    pub send_timeout: Duration,
     /// How many calls may run on one connection; gRPC clients hold back what is more.
     pub max_concurrent_streams: u32,
+    /// How many calls a caller may take back on one connection before it is taken for an attack.
+    pub max_stream_resets: Rate,
+    /// How many frames may come on one connection that carry nothing, beyond those that calls and data need.
+    pub max_overhead_frames: Rate,
     /// How many connections there may be; what is more is closed at once. Memory follows it.
     pub max_connections: usize,
     /// The same from one address, or one /64 of IPv6. Too low: callers behind one gateway take each other's places.
@@ -250,8 +259,13 @@ pub struct InboundConfig {
     /// How many calls of the contract may run in this process, until their answers are handed over; what is more
     /// is refused at once. Too high: all of them are slow. Too low: calls are refused that could have been served.
     pub max_in_flight: usize,
+    /// The same for one caller, by its name, or by its address (one /64 of IPv6) where it has proved none.
+    pub max_in_flight_per_caller: usize,
     /// The deadline of a call whose caller names none. API Gateway gives up after 15 s.
     pub default_deadline: Duration,
+    /// How long a caller may take to send its message, once it has called. Too short: large messages on bad networks are lost.
+    /// Too long: who sends nothing holds a place.
+    pub receive_timeout: Duration,
     /// The largest request message, in bytes after decompression.
     pub max_request_bytes: usize,
     /// The largest request metadata, in bytes. Gateways add long tokens.
@@ -295,6 +309,15 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// A fifth of all calls, so that no single connection takes every place; twice what HTTP/2 asks for at least.
 pub const MAX_CONCURRENT_STREAMS: u32 = 200;
+/// Callers that come once in a while connect anew; others never notice.
+pub const MAX_CONNECTION_IDLE: Duration = Duration::from_secs(2 * 60);
+/// As long as the answer to a PING may take.
+pub const SEND_TIMEOUT: Duration = KEEPALIVE_TIMEOUT;
+/// Twice in three seconds all calls that may run on a connection, for half a minute at once and then for ever. An attack
+/// takes back thousands in a second.
+pub const MAX_STREAM_RESETS: Rate = Rate::per_minute(NonZeroU32::new(8000).expect("it is not zero"));
+/// As many again. Beyond what calls and data need, clients send a PING now and then.
+pub const MAX_OVERHEAD_FRAMES: Rate = MAX_STREAM_RESETS;
 /// Longer than a handshake takes around the world on a bad day.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Some 20 KB each make 200 MB.
@@ -305,8 +328,12 @@ pub const MAX_CONNECTIONS_PER_ADDRESS: usize = 1000;
 pub const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 /// Far more than an API serves at a time: at 50 ms a call this is 20,000 calls a second.
 pub const MAX_IN_FLIGHT: usize = 1000;
+/// Half of all, so that others have the other half.
+pub const MAX_IN_FLIGHT_PER_CALLER: usize = MAX_IN_FLIGHT / 2;
 /// Under the 15 s after which API Gateway gives up.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
+/// Enough for the largest message at 200 KB/s.
+pub const RECEIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Twice what API Gateway waits, for callers that ask for more time than the default deadline.
 pub const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(30);
 /// Under the 20 s after which Puma closes an idle connection.
@@ -418,7 +445,11 @@ impl Default for ConnectionConfig {
             max_age_grace: MAX_CONNECTION_AGE_GRACE,
             keepalive_interval: Some(KEEPALIVE_INTERVAL),
             keepalive_timeout: KEEPALIVE_TIMEOUT,
+            max_idle: Some(MAX_CONNECTION_IDLE),
+            send_timeout: SEND_TIMEOUT,
             max_concurrent_streams: MAX_CONCURRENT_STREAMS,
+            max_stream_resets: MAX_STREAM_RESETS,
+            max_overhead_frames: MAX_OVERHEAD_FRAMES,
             max_connections: MAX_CONNECTIONS,
             max_connections_per_address: MAX_CONNECTIONS_PER_ADDRESS,
             handshake_timeout: HANDSHAKE_TIMEOUT,
@@ -432,7 +463,9 @@ impl Default for InboundConfig {
     fn default() -> Self {
         Self {
             max_in_flight: MAX_IN_FLIGHT,
+            max_in_flight_per_caller: MAX_IN_FLIGHT_PER_CALLER,
             default_deadline: DEFAULT_DEADLINE,
+            receive_timeout: RECEIVE_TIMEOUT,
             max_request_bytes: MAX_REQUEST_BYTES,
             max_metadata_bytes: MAX_METADATA_BYTES,
             compress: true,

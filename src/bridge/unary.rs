@@ -1,7 +1,17 @@
 //! A call as the gRPC library wants to see it: one message in, one message out, and their compression.
 
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
+use tokio::time::sleep;
 use tonic::{
     Code, Status,
     codec::CompressionEncoding,
@@ -25,6 +35,7 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 struct BridgedCall {
     crossing: Crossing,
     terms: Terms,
+    arrived: Arc<AtomicBool>,
 }
 
 /// Answers one call.
@@ -39,9 +50,28 @@ pub(super) async fn serve(
     if config.compress {
         grpc = grpc.send_compressed(CompressionEncoding::Gzip);
     }
-    let terms = crossing.terms(&request);
-    let response = grpc.unary(BridgedCall { crossing, terms }, request).await;
-    explained(response, &call)
+    let (terms, limit) = (crossing.terms(&request), config.receive_timeout);
+    let arrived = Arc::new(AtomicBool::new(false));
+    let bridged = BridgedCall { crossing, terms, arrived: arrived.clone() };
+    tokio::select! {
+        biased;
+        response = grpc.unary(bridged, request) => explained(response, &call),
+        () = late(&arrived, limit) => {
+            let what = format!("the request message did not come within {limit:?}");
+            call.fail(&Error::Protocol { code: Code::DeadlineExceeded, what }).into_http()
+        }
+    }
+}
+
+/// Ends when the message has not come within the limit. Mostly it is there at once, and no clock is needed.
+async fn late(arrived: &AtomicBool, limit: Duration) {
+    if !arrived.load(Ordering::Relaxed) {
+        sleep(limit).await;
+        if !arrived.load(Ordering::Relaxed) {
+            return;
+        }
+    }
+    pending().await
 }
 
 /// Gives a refusal by the gRPC library itself the details and the request id that all others have.
@@ -70,6 +100,7 @@ impl UnaryService<Bytes> for BridgedCall {
     type Future = ResponseFuture<tonic::Response<Bytes>, Status>;
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
+        self.arrived.store(true, Ordering::Relaxed);
         let (crossing, terms) = (self.crossing.clone(), self.terms.clone());
         Box::pin(async move {
             let call = &crossing.call;

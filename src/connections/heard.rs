@@ -1,41 +1,60 @@
-//! A stream that knows how much has come on it, so that one on which nobody begins to speak can be ended.
+//! A stream whose frames are counted as they come, so that a connection on which nobody speaks, or somebody floods, can be
+//! ended.
 
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The preface of HTTP/2 and the head of the SETTINGS behind it (RFC 9113, section 3.4): with them a caller has begun.
-const BEGINNING: usize = 24 + 9;
+use super::frames::{Flood, Frames};
+use crate::config::ConnectionConfig;
 
 /// A stream, counted.
 pub(super) struct Heard<S> {
     inner: S,
-    bytes: Arc<AtomicUsize>,
+    frames: Hearing,
 }
 
-/// How much has come on it.
+/// What has come on it.
 #[derive(Debug, Clone)]
-pub(super) struct Hearing(Arc<AtomicUsize>);
+pub(super) struct Hearing(Arc<Mutex<Frames>>);
 
 impl<S> Heard<S> {
-    pub(super) fn new(inner: S) -> (Self, Hearing) {
-        let bytes = Arc::new(AtomicUsize::new(0));
-        (Self { inner, bytes: bytes.clone() }, Hearing(bytes))
+    pub(super) fn new(inner: S, config: &ConnectionConfig) -> (Self, Hearing) {
+        let frames = Frames::new(config.max_overhead_frames, config.max_stream_resets);
+        let frames = Hearing(Arc::new(Mutex::new(frames)));
+        (Self { inner, frames: frames.clone() }, frames)
+    }
+
+    fn wrote(&self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.frames.lock().wrote(*bytes);
+        }
     }
 }
 
 impl Hearing {
     /// Whether the other side has begun to speak.
     pub(super) fn has_begun(&self) -> bool {
-        self.0.load(Ordering::Relaxed) >= BEGINNING
+        self.lock().has_begun()
+    }
+
+    /// How many calls have begun.
+    pub(super) fn calls(&self) -> usize {
+        self.lock().calls()
+    }
+
+    /// What was too much, if something was.
+    pub(super) fn flood(&self) -> Option<Flood> {
+        self.lock().flood()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Frames> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -47,14 +66,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
-        self.bytes.fetch_add(buffer.filled().len() - before, Ordering::Relaxed);
-        Poll::Ready(Ok(()))
+        Poll::Ready(self.frames.lock().read(&buffer.filled()[before..]).map_err(io::Error::other))
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.wrote(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -62,7 +82,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, parts)
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, parts);
+        self.wrote(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

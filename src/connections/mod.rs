@@ -7,45 +7,35 @@
 //! Strangers reach this. So there is a number of connections, in all and from one address, and whoever makes one has to begin to
 //! speak.
 
+mod answer;
+mod frames;
 mod heard;
-mod places;
+mod server;
 
 use std::{
     convert::Infallible,
-    error::Error,
-    future::pending,
     hash::{BuildHasher, RandomState},
     io,
-    net::SocketAddr,
-    pin::pin,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
 
 use axum::body::Body;
 use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto::Builder, graceful::GracefulConnection},
-    service::TowerToHyperService,
-};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
     time::{Instant, sleep, timeout_at},
 };
-use tower::{ServiceExt, util::BoxCloneSyncService};
+use tower::util::BoxCloneSyncService;
 
-use self::{
-    heard::{Heard, Hearing},
-    places::{NoPlace, Places},
-};
+use self::server::{End, Server};
 use crate::{
     config::ConnectionConfig,
     log_limit::LogLimit,
+    places::{NoPlace, Places, network},
     tls::{Peer, Tls},
 };
 
@@ -60,28 +50,11 @@ pub type Stack = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 pub struct Connections {
     server: Arc<Server>,
     config: ConnectionConfig,
-    places: Places,
+    places: Places<IpAddr>,
     refusals: LogLimit,
     tls: Option<Tls>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
-}
-
-/// Serves what comes on a connection.
-#[derive(Debug)]
-struct Server {
-    stack: Stack,
-    builder: Builder<TokioExecutor>,
-    handshake_timeout: Duration,
-}
-
-/// What ends a connection that its caller does not end.
-struct End {
-    /// When it is old, if ever.
-    age: Option<Duration>,
-    /// How long its calls may go on when it is.
-    grace: Duration,
-    stop: watch::Receiver<bool>,
 }
 
 // === impl Connections ===
@@ -89,8 +62,7 @@ struct End {
 impl Connections {
     /// None yet; their requests go to `stack`, and have no more than `max_metadata_bytes` of metadata.
     pub fn new(stack: Stack, config: ConnectionConfig, tls: Option<Tls>, max_metadata_bytes: u32) -> Self {
-        let builder = builder(&config, max_metadata_bytes);
-        let server = Arc::new(Server { stack, builder, handshake_timeout: config.handshake_timeout });
+        let server = Arc::new(Server::new(stack, config.clone(), max_metadata_bytes));
         let places = Places::new(config.max_connections, config.max_connections_per_address);
         let (refusals, stop) = (LogLimit::per_second(1), watch::Sender::new(false));
         Self { server, config, places, refusals, tls, stop, tasks: JoinSet::new() }
@@ -130,25 +102,22 @@ impl Connections {
         if let Some(left_out) = self.refusals.admit() {
             let setting = match why {
                 NoPlace::Full => "--max-connections",
-                NoPlace::TooManyFromThere => "--max-connections-per-address",
+                NoPlace::TooManyOfOne => "--max-connections-per-address",
             };
             tracing::warn!(peer = %address, left_out, "closed a connection: there are as many as there may be ({setting})");
         }
     }
 
     fn serve(&mut self, stream: TcpStream, address: SocketAddr) {
-        let place = match self.places.take(address.ip()) {
+        let place = match self.places.take(network(address.ip())) {
             Ok(place) => place,
             Err(why) => return self.refuse(address, why),
         };
         if let Err(error) = set_options(&stream, &self.config) {
             tracing::debug!(%error, "cannot set the options of a connection");
         }
-        let mut end = End {
-            age: self.config.max_age.map(|age| jittered(age, random())),
-            grace: self.config.max_age_grace,
-            stop: self.stop.subscribe(),
-        };
+        let mut end =
+            End { age: self.config.max_age.map(|age| jittered(age, random())), stop: self.stop.subscribe() };
         let (server, tls) = (self.server.clone(), self.tls.clone());
         self.tasks.spawn(async move {
             let _place = place;
@@ -167,49 +136,6 @@ impl Connections {
             }
         });
     }
-}
-
-// === impl Server ===
-
-impl Server {
-    /// Serves a connection until it ends.
-    async fn serve(
-        &self,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        peer: Peer,
-        end: End,
-    ) {
-        let stack = self.stack.clone().map_request(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(peer.clone());
-            request.map(Body::new)
-        });
-        let (service, (stream, hearing)) = (TowerToHyperService::new(stack), Heard::new(stream));
-        let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        tokio::select! {
-            () = serve(connection, end) => {}
-            () = silence(&hearing, self.handshake_timeout) => tracing::debug!("closed a connection: nobody speaks on it"),
-        }
-    }
-}
-
-/// HTTP/2 for gRPC; HTTP/1.1 is spoken only to say so in words.
-fn builder(config: &ConnectionConfig, max_metadata_bytes: u32) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        // The request is then refused.
-        .header_read_timeout(config.handshake_timeout)
-        .keep_alive(false)
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(config.keepalive_interval)
-        .keep_alive_timeout(config.keepalive_timeout)
-        .max_concurrent_streams(config.max_concurrent_streams)
-        // A caller that gives up all of its calls at once, as callers of a slow API do, is no attack.
-        .max_pending_accept_reset_streams(config.max_concurrent_streams as usize)
-        .max_header_list_size(max_metadata_bytes);
-    builder
 }
 
 #[cfg_attr(not(target_os = "linux"), expect(unused_variables))]
@@ -235,47 +161,6 @@ fn jittered(age: Duration, random: u32) -> Duration {
 fn random() -> u32 {
     let [a, b, c, d, ..] = RandomState::new().hash_one(()).to_ne_bytes();
     u32::from_ne_bytes([a, b, c, d])
-}
-
-/// Serves a connection until it ends.
-async fn serve<C>(connection: C, mut end: End)
-where
-    C: GracefulConnection<Error = Box<dyn Error + Send + Sync>>,
-{
-    let mut connection = pin!(connection);
-    let grace = tokio::select! {
-        ended = connection.as_mut() => return note(ended),
-        () = after(end.age) => Some(end.grace),
-        // How long calls may go on then is for the whole process to say.
-        _ = end.stop.wait_for(|stop| *stop) => None,
-    };
-    connection.as_mut().graceful_shutdown();
-    tokio::select! {
-        ended = connection.as_mut() => note(ended),
-        () = after(grace) => tracing::info!("cut a connection: it is old, and calls on it outlived the grace"),
-    }
-}
-
-/// Ends when the other side has not begun to speak in time, and else never.
-async fn silence(hearing: &Hearing, limit: Duration) {
-    sleep(limit).await;
-    if hearing.has_begun() {
-        pending().await
-    }
-}
-
-async fn after(time: Option<Duration>) {
-    match time {
-        Some(time) => sleep(time).await,
-        None => pending().await,
-    }
-}
-
-fn note(ended: Result<(), Box<dyn Error + Send + Sync>>) {
-    if let Err(error) = ended {
-        // Callers break off as they like; it is their business.
-        tracing::debug!(error, "a connection ended with an error");
-    }
 }
 
 #[cfg(test)]

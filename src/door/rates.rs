@@ -107,6 +107,21 @@ impl Count {
 // === impl Rate ===
 
 impl Rate {
+    /// So many calls in a minute.
+    pub const fn per_minute(calls: NonZeroU32) -> Self {
+        Self { calls, span: Span::Minute }
+    }
+
+    /// How many calls.
+    pub fn calls(self) -> u32 {
+        self.calls.get()
+    }
+
+    /// In which time.
+    pub fn span(self) -> Duration {
+        self.span.length()
+    }
+
     fn quota(self) -> Quota {
         let each = self.span.length() / self.calls.get();
         // A span that is shorter than a nanosecond a call would be no limit.

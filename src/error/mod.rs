@@ -77,6 +77,13 @@ pub enum Error {
         /// When to try again.
         retry_after: Duration,
     },
+    /// As many calls of this caller run as may, and the bridge has not begun with this one.
+    OverShare {
+        /// How many.
+        limit: usize,
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// The time for the call has run out.
     DeadlineExceeded {
         /// The time that there was.
@@ -192,9 +199,10 @@ impl Error {
             | Self::AnswerCutOff { .. }
             | Self::ApiBusy { .. }
             | Self::BreakerShut { .. } => Code::Unavailable,
-            Self::OverRate { .. } | Self::Overloaded { .. } | Self::AnswerTooLarge { .. } => {
-                Code::ResourceExhausted
-            }
+            Self::OverRate { .. }
+            | Self::OverShare { .. }
+            | Self::Overloaded { .. }
+            | Self::AnswerTooLarge { .. } => Code::ResourceExhausted,
             Self::Protocol { code, .. } | Self::NotAdmitted { code, .. } => *code,
             Self::AnswerUndecodable { .. }
             | Self::AnswerMismatch { .. }
@@ -213,7 +221,8 @@ impl Error {
             | Self::MalformedRequest { .. }
             | Self::Unmappable { .. }
             | Self::Protocol { .. }
-            | Self::OverRate { .. } => Side::Caller,
+            | Self::OverRate { .. }
+            | Self::OverShare { .. } => Side::Caller,
             // Who issues tokens cannot be asked.
             Self::NotAdmitted { code: Code::Unavailable, .. } => Side::Upstream,
             Self::NotAdmitted { .. } => Side::Caller,
@@ -243,9 +252,11 @@ impl Error {
             Self::MalformedRequest { .. } => "REQUEST_MALFORMED",
             Self::Unmappable { .. } => "REQUEST_NOT_MAPPABLE",
             Self::Protocol { code: Code::ResourceExhausted, .. } => "REQUEST_TOO_LARGE",
+            Self::Protocol { code: Code::DeadlineExceeded, .. } => "REQUEST_TOO_SLOW",
             Self::Protocol { .. } => "REQUEST_REFUSED",
             Self::NotAdmitted { reason, .. } => reason,
             Self::OverRate { .. } => "RATE_LIMIT_EXCEEDED",
+            Self::OverShare { .. } => "TOO_MANY_CONCURRENT_CALLS",
             Self::Overloaded { .. } => "BRIDGE_OVERLOADED",
             Self::DeadlineExceeded { .. } => "DEADLINE_EXCEEDED",
             Self::UpstreamTimeout { .. } => "UPSTREAM_TIMEOUT",
@@ -276,6 +287,9 @@ impl Error {
             | Self::NotAdmitted { what, .. } => what.clone(),
             Self::Unmappable { field, description } => format!("{field} {description}"),
             Self::OverRate { rate, .. } => format!("more calls than {rate}"),
+            Self::OverShare { limit, .. } => {
+                format!("{limit} calls of this caller run already (--max-in-flight-per-caller)")
+            }
             Self::Overloaded { limit, .. } => {
                 format!("the bridge has its hands full with {limit} calls (--max-in-flight)")
             }
@@ -322,6 +336,7 @@ impl Error {
             | Self::MalformedRequest { .. }
             | Self::Unmappable { .. }
             | Self::Protocol { .. }
+            | Self::OverShare { .. }
             | Self::Overloaded { .. }
             | Self::DeadlineExceeded { .. }
             | Self::UpstreamTimeout { .. }
@@ -337,6 +352,7 @@ impl Error {
             Self::ApiBusy { retry_after }
             | Self::BreakerShut { retry_after }
             | Self::OverRate { retry_after, .. }
+            | Self::OverShare { retry_after, .. }
             | Self::Overloaded { retry_after, .. } => Some(*retry_after),
             _ => None,
         }

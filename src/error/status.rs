@@ -101,7 +101,7 @@ impl Error {
             Self::Answer(answer) => {
                 metadata.insert("http_status".to_owned(), answer.status().as_u16().to_string());
             }
-            Self::Overloaded { limit, .. } => {
+            Self::Overloaded { limit, .. } | Self::OverShare { limit, .. } => {
                 metadata.insert("limit_calls".to_owned(), limit.to_string());
             }
             Self::AnswerTooLarge { limit } => {

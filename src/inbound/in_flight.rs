@@ -5,25 +5,22 @@
 
 use std::{
     convert::Infallible,
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use axum::body::{Body, HttpBody};
-use bytes::Bytes;
+use axum::body::Body;
 use http::{Request, Response};
-use hyper::body::{Frame, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
 use super::ResponseFuture;
-use crate::{call::Call, error::Error};
+use crate::{call::Call, error::Error, held::Held};
 
 /// The pause that refused callers are asked for: long enough that asking again is not the load, and short for one
 /// who waits. It is the same for all, since they were refused one after the other and so come back like that.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Makes [`InFlight`]; all that one layer makes share its ceiling.
 #[derive(Debug, Clone)]
@@ -39,21 +36,6 @@ pub struct InFlight<S> {
     places: Arc<Semaphore>,
     limit: usize,
 }
-
-/// The body of an answer, which keeps the place of its call.
-struct Answer {
-    body: Body,
-    place: Option<Place>,
-}
-
-/// Some of an answer, which keeps the place too: it may wait long for a caller that is slow to take it.
-struct Data {
-    bytes: Bytes,
-    _place: Option<Place>,
-}
-
-/// A place, which is free again when all that share it are gone.
-type Place = Arc<OwnedSemaphorePermit>;
 
 // === impl InFlightLayer ===
 
@@ -91,8 +73,11 @@ where
         let Some(call) = Call::of(request.extensions()) else { return Box::pin(self.inner.call(request)) };
         match self.places.clone().try_acquire_owned() {
             Ok(place) => {
-                let answer = self.inner.call(request);
-                Box::pin(async move { Ok(answer.await?.map(|body| Answer::keep(Arc::new(place), body))) })
+                // Beyond the work on the call: its answer is memory until its caller has taken it.
+                if let Some(held) = request.extensions().get::<Held>() {
+                    held.keep(place);
+                }
+                Box::pin(self.inner.call(request))
             }
             Err(_) => {
                 let error = Error::Overloaded { limit: self.limit, retry_after: RETRY_AFTER };
@@ -102,53 +87,9 @@ where
     }
 }
 
-// === impl Answer ===
-
-impl Answer {
-    fn keep(place: Place, body: Body) -> Body {
-        // An error has no body to wait for.
-        if body.is_end_stream() { body } else { Body::new(Self { body, place: Some(place) }) }
-    }
-}
-
-impl HttpBody for Answer {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        // Before the caller sees its end, so that it finds the place free for its next call.
-        if !matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
-            self.place = None;
-        }
-        let keep = |bytes| Bytes::from_owner(Data { bytes, _place: self.place.clone() });
-        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(keep))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-// === impl Data ===
-
-impl AsRef<[u8]> for Data {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_body_util::BodyExt;
     use tonic::{Code, Status};
     use tower::{ServiceExt, service_fn};
 
@@ -156,6 +97,7 @@ mod tests {
         let mut request = Request::new(Body::empty());
         let call = Call::begin("/a.B/C", request.headers(), "test".into());
         request.extensions_mut().insert(Arc::new(call));
+        request.extensions_mut().insert(Held::default());
         request
     }
 
@@ -165,23 +107,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_place_is_taken_until_the_last_of_the_answer_is_gone() {
+    async fn a_place_is_taken_until_what_the_call_holds_is_given_back() {
         let answer = service_fn(async |_| Ok(Response::new(Body::from("answer"))));
         let service = InFlightLayer::new(1).layer(answer);
-        let mut body = service.clone().oneshot(request()).await.unwrap().into_body();
+        let first = request();
+        let held = first.extensions().get::<Held>().unwrap().clone();
+        let _answer = service.clone().oneshot(first).await.unwrap();
         assert!(is_refused(&service.clone().oneshot(request()).await.unwrap()));
-        let data = body.frame().await.unwrap().unwrap().into_data().unwrap();
-        assert!(body.frame().await.is_none());
-        assert!(is_refused(&service.clone().oneshot(request()).await.unwrap()));
-        assert_eq!(data, "answer");
-        drop(data);
-        assert!(!is_refused(&service.oneshot(request()).await.unwrap()));
-    }
-
-    #[tokio::test]
-    async fn an_answer_without_a_body_takes_no_place() {
-        let service = InFlightLayer::new(1).layer(service_fn(async |_| Ok(Response::new(Body::empty()))));
-        let _kept = service.clone().oneshot(request()).await.unwrap();
+        held.free();
         assert!(!is_refused(&service.oneshot(request()).await.unwrap()));
     }
 

@@ -10,6 +10,7 @@ mod catch_panic;
 mod content_type;
 mod deadline;
 mod in_flight;
+mod share;
 
 use std::{convert::Infallible, future::Future, pin::Pin};
 
@@ -23,6 +24,7 @@ pub use self::{
     content_type::{ContentType, ContentTypeLayer},
     deadline::{Deadline, DeadlineLayer},
     in_flight::{InFlight, InFlightLayer},
+    share::{Share, ShareLayer},
 };
 
 /// What every layer's service answers with.

@@ -11,9 +11,15 @@ pub(super) struct InboundSettings {
     /// How many calls may run at a time; what is more is refused at once
     #[arg(long, env = "BRIDGE_MAX_IN_FLIGHT", value_name = "COUNT", default_value = "1000")]
     max_in_flight: String,
+    /// The same for one caller, by its name, or by its address where it has proved none
+    #[arg(long, env = "BRIDGE_MAX_IN_FLIGHT_PER_CALLER", value_name = "COUNT", default_value = "500")]
+    max_in_flight_per_caller: String,
     /// The deadline of a call whose caller names none
     #[arg(long, env = "BRIDGE_DEFAULT_DEADLINE", value_name = "TIME", default_value = "10s")]
     default_deadline: String,
+    /// How long a caller may take to send its message
+    #[arg(long, env = "BRIDGE_RECEIVE_TIMEOUT", value_name = "TIME", default_value = "20s")]
+    receive_timeout: String,
     /// The largest request message, decompressed
     #[arg(long, env = "BRIDGE_MAX_REQUEST_BYTES", value_name = "SIZE", default_value = "4MiB")]
     max_request_bytes: String,
@@ -34,6 +40,8 @@ impl InboundSettings {
     /// The typed settings.
     pub(super) fn resolve(&self, read: &mut Reader<'_>) -> Option<InboundConfig> {
         let max_in_flight = read.count("max_in_flight", &self.max_in_flight);
+        let each = read.count("max_in_flight_per_caller", &self.max_in_flight_per_caller);
+        let receive_timeout = read.time("receive_timeout", &self.receive_timeout);
         let default_deadline = read.time("default_deadline", &self.default_deadline);
         let max_request_bytes = read.size("max_request_bytes", &self.max_request_bytes);
         let max_metadata_bytes = read.size("max_metadata_bytes", &self.max_metadata_bytes);
@@ -51,6 +59,8 @@ impl InboundSettings {
         });
         Some(InboundConfig {
             max_in_flight: max_in_flight?,
+            max_in_flight_per_caller: each?,
+            receive_timeout: receive_timeout?,
             default_deadline: default_deadline?,
             max_request_bytes: max_request_bytes?,
             max_metadata_bytes: max_metadata_bytes?,

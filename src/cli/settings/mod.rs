@@ -126,24 +126,34 @@ mod tests {
     fn what_is_set_of_connections_is_as_it_says() {
         let words = "--max-connection-age 1h --max-connection-age-grace 2m --keepalive-interval 3m \
                      --keepalive-timeout 4s --max-concurrent-streams 5 --max-in-flight 6 --max-connections 7 \
-                     --max-connections-per-address 8 --handshake-timeout 9s";
+                     --max-connections-per-address 8 --handshake-timeout 9s --max-connection-idle 10s \
+                     --send-timeout 11s --max-stream-resets 12/s --max-overhead-frames 13/min \
+                     --max-in-flight-per-caller 14 --receive-timeout 15s";
         let found = config(&words.split_whitespace().collect::<Vec<_>>());
         let expected = ConnectionConfig {
             max_age: Some(Duration::from_secs(3600)),
             max_age_grace: Duration::from_secs(120),
             keepalive_interval: Some(Duration::from_secs(180)),
             keepalive_timeout: Duration::from_secs(4),
+            max_idle: Some(Duration::from_secs(10)),
+            send_timeout: Duration::from_secs(11),
             max_concurrent_streams: 5,
+            max_stream_resets: "12/s".parse().unwrap(),
+            max_overhead_frames: "13/min".parse().unwrap(),
             max_connections: 7,
             max_connections_per_address: 8,
             handshake_timeout: Duration::from_secs(9),
         };
-        assert_eq!((found.connections, found.inbound.max_in_flight), (expected, 6));
+        assert_eq!(found.connections, expected);
+        let inbound = found.inbound;
+        assert_eq!((inbound.max_in_flight, inbound.max_in_flight_per_caller), (6, 14));
+        assert_eq!(inbound.receive_timeout, Duration::from_secs(15));
     }
 
     #[test]
-    fn age_and_keepalive_can_be_switched_off() {
-        let found = config(&["--max-connection-age", "none", "--keepalive-interval", "none"]).connections;
-        assert_eq!((found.max_age, found.keepalive_interval), (None, None));
+    fn age_idleness_and_keepalive_can_be_switched_off() {
+        let words = "--max-connection-age none --keepalive-interval none --max-connection-idle none";
+        let found = config(&words.split_whitespace().collect::<Vec<_>>()).connections;
+        assert_eq!((found.max_age, found.keepalive_interval, found.max_idle), (None, None, None));
     }
 }
