@@ -15,11 +15,13 @@ use std::{
 
 use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use zeroize::Zeroizing;
 
 use crate::fault::Fault;
 
+/// Who writes a file in place needs less than this. What is half written could be taken for the whole.
+const SETTLING: Duration = Duration::from_millis(50);
 /// The largest file that is read; certificates, keys and lists of them are far smaller.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -30,7 +32,7 @@ pub struct Reloaded<T> {
     make: Box<Make<T>>,
     current: ArcSwap<T>,
     /// Digests of what was read the last time, good or bad.
-    seen: Mutex<Vec<[u8; 32]>>,
+    seen: Mutex<Digests>,
 }
 
 /// Makes what the files say of their texts, in the order of the files.
@@ -48,8 +50,13 @@ pub struct Text {
 #[derive(Debug, PartialEq, Eq)]
 enum Look {
     Same,
+    /// It is unlike what it was, and perhaps half written.
+    Changing(Digests),
     New,
 }
+
+/// Digests of files.
+type Digests = Vec<[u8; 32]>;
 
 // === impl Reloaded ===
 
@@ -80,12 +87,17 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first one is at once.
         ticks.tick().await;
+        let mut changing = None;
         loop {
-            ticks.tick().await;
-            let this = self.clone();
-            match tokio::task::spawn_blocking(move || this.look()).await {
+            match &changing {
+                None => drop(ticks.tick().await),
+                Some(_) => sleep(SETTLING).await,
+            }
+            let (this, before) = (self.clone(), changing.take());
+            match tokio::task::spawn_blocking(move || this.look(before.as_ref())).await {
                 Ok(Ok(Look::New)) => tracing::info!("{}: read again, for it has changed", self.what),
                 Ok(Ok(Look::Same)) => {}
+                Ok(Ok(Look::Changing(digests))) => changing = Some(digests),
                 Ok(Err(faults)) => self.tell(&faults),
                 Err(panic) => tracing::error!(%panic, "{}: cannot be read again", self.what),
             }
@@ -101,13 +113,17 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
         }
     }
 
-    fn look(&self) -> Result<Look, Vec<Fault>> {
+    /// Reads the files. `before` is what they were a moment ago, if that was unlike what is known.
+    fn look(&self, before: Option<&Digests>) -> Result<Look, Vec<Fault>> {
         let texts = read_all(&self.files);
         // A file that is missing is a change too, which is told once.
         let digests = texts.as_deref().map(digests).unwrap_or_default();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if *seen == digests {
             return Ok(Look::Same);
+        }
+        if before != Some(&digests) {
+            return Ok(Look::Changing(digests));
         }
         *seen = digests;
         self.current.store(Arc::new((self.make)(&texts?)?));
@@ -169,7 +185,7 @@ fn read(path: &Path) -> Result<Text, Fault> {
     Ok(Text { path: path.to_owned(), bytes })
 }
 
-fn digests(texts: &[Text]) -> Vec<[u8; 32]> {
+fn digests(texts: &[Text]) -> Digests {
     texts.iter().map(|text| Sha256::digest(&*text.bytes).into()).collect()
 }
 
@@ -187,28 +203,50 @@ mod tests {
         .unwrap()
     }
 
+    /// What is seen when nobody writes any more.
+    fn look(number: &Reloaded<u32>) -> Result<Look, Vec<Fault>> {
+        match number.look(None)? {
+            Look::Changing(digests) => number.look(Some(&digests)),
+            look => Ok(look),
+        }
+    }
+
+    #[test]
+    fn what_is_half_written_is_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("number");
+        std::fs::write(&path, "1").unwrap();
+        let number = number(&path);
+        std::fs::write(&path, "12").unwrap();
+        let Ok(Look::Changing(half)) = number.look(None) else { panic!() };
+        std::fs::write(&path, "123").unwrap();
+        let Ok(Look::Changing(whole)) = number.look(Some(&half)) else { panic!() };
+        assert_eq!(*number.current(), 1);
+        assert_eq!((number.look(Some(&whole)), *number.current()), (Ok(Look::New), 123));
+    }
+
     #[test]
     fn what_changes_is_read_again_and_what_is_bad_is_told_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("number");
         std::fs::write(&path, "1").unwrap();
         let number = number(&path);
-        assert_eq!((*number.current(), number.look()), (1, Ok(Look::Same)));
+        assert_eq!((*number.current(), look(&number)), (1, Ok(Look::Same)));
 
         std::fs::write(&path, "2").unwrap();
-        assert_eq!((number.look(), *number.current()), (Ok(Look::New), 2));
+        assert_eq!((look(&number), *number.current()), (Ok(Look::New), 2));
 
         std::fs::write(&path, "two").unwrap();
         let place = path.display();
-        let told = number.look().unwrap_err()[0].to_string();
+        let told = look(&number).unwrap_err()[0].to_string();
         assert_eq!(told, format!("{place}: \"two\" is no number\n    write one"));
-        assert_eq!((number.look(), *number.current()), (Ok(Look::Same), 2));
+        assert_eq!((look(&number), *number.current()), (Ok(Look::Same), 2));
 
         std::fs::remove_file(&path).unwrap();
-        assert!(number.look().unwrap_err()[0].what.starts_with("cannot be read: No such file"));
-        assert_eq!((number.look(), *number.current()), (Ok(Look::Same), 2));
+        assert!(look(&number).unwrap_err()[0].what.starts_with("cannot be read: No such file"));
+        assert_eq!((look(&number), *number.current()), (Ok(Look::Same), 2));
 
         std::fs::write(&path, "3").unwrap();
-        assert_eq!((number.look(), *number.current()), (Ok(Look::New), 3));
+        assert_eq!((look(&number), *number.current()), (Ok(Look::New), 3));
     }
 }

@@ -65,7 +65,9 @@ async fn a_path_prefix_stands_before_every_path() {
     for prefix in ["/api/v2", "/api/v2/"] {
         let bridge = Bridge::before(&format!("{}{prefix}", api.url())).await;
         bridge.shop().await.get_product(GetProductRequest { id: 7 }).await.unwrap();
-        assert_eq!(api.calls().last().unwrap().uri, "/api/v2/products/7");
+        // Probes have the prefix, too.
+        let calls = api.calls().into_iter().filter(|seen| seen.uri != "/api/v2" && seen.uri != "/api/v2/");
+        assert_eq!(calls.last().unwrap().uri, "/api/v2/products/7");
     }
 }
 
