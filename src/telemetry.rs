@@ -35,6 +35,7 @@ pub enum LogFormat {
 /// Writes the logs of the process to standard output from now on. `levels` may name targets, such as
 /// `info,access=warn`.
 pub fn init(levels: Targets, format: LogFormat) {
+    let levels = without_noise(levels);
     let terminal = io::stdout().is_terminal();
     let layer = tracing_subscriber::fmt::layer();
     let layer = if format == LogFormat::Json || (format == LogFormat::Auto && !terminal) {
@@ -44,6 +45,13 @@ pub fn init(levels: Targets, format: LogFormat) {
     };
     // A process that has a subscriber already (a test) keeps it.
     let _ = tracing_subscriber::registry().with(layer.with_filter(levels)).try_init();
+}
+
+/// The HTTP library warns of each frame that it does not like, so that strangers could write as many lines as they want. Its
+/// lines are for those who name it (`info,h2=debug`).
+fn without_noise(levels: Targets) -> Targets {
+    let is_named = levels.iter().any(|(target, _)| target.starts_with("h2"));
+    if is_named { levels } else { levels.with_target("h2", Level::ERROR) }
 }
 
 /// One JSON object a line: <https://cloud.google.com/logging/docs/structured-logging>.
