@@ -11,6 +11,8 @@ mod support;
 mod answers;
 /// Contracts beyond the shop's, over sockets.
 mod any_contract;
+/// What strangers do to hurt, and how honest callers fare meanwhile.
+mod attacks;
 /// The connections of callers: their age, whether somebody is there, and how many calls are taken.
 mod callers;
 /// Everything that an API can do wrong, under load, and what its callers are told meanwhile.

@@ -88,29 +88,15 @@ impl Bridge {
         grpc.unary(request, format!("/{method}").parse().unwrap(), BytesCodec).await
     }
 
-    /// Sends a POST as it is, past a gRPC client that would have its own opinion of it, and gives the head of
-    /// the answer and its body.
+    /// Sends a request for GetProduct as it is, past a gRPC client that would have its own opinion of it, and gives the head
+    /// of the answer and its body.
     pub(crate) async fn raw(&self, method: &str, headers: &[(&str, &str)], body: Bytes) -> (Parts, Bytes) {
-        let stream = TcpStream::connect(self.address).await.unwrap();
-        let (executor, io) = (TokioExecutor::new(), TokioIo::new(stream));
-        let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
-        tokio::spawn(connection);
-        let mut request =
-            http::Request::builder().method(method).uri(format!("http://{}{GET_PRODUCT}", self.address));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let (head, body) =
-            sender.send_request(request.body(Full::new(body)).unwrap()).await.unwrap().into_parts();
-        (head, body.collect().await.unwrap().to_bytes())
+        raw(self.address, method, headers, body).await
     }
 
     /// Calls GetProduct with this frame and headers of one's own.
     pub(crate) async fn raw_call(&self, headers: &[(&str, &str)], frame: impl Into<Bytes>) -> Status {
-        let mut all = vec![("content-type", "application/grpc")];
-        all.extend_from_slice(headers);
-        let (head, _) = self.raw("POST", &all, frame.into()).await;
-        Status::from_header_map(&head.headers).unwrap()
+        raw_call(self.address, headers, frame).await
     }
 
     /// Tells the bridge to stop, and gives how it did.
@@ -181,6 +167,32 @@ impl Builder {
         }));
         Bridge { address, admin, stats, stop: Some(stop), served }
     }
+}
+
+async fn raw(address: SocketAddr, method: &str, headers: &[(&str, &str)], body: Bytes) -> (Parts, Bytes) {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (executor, io) = (TokioExecutor::new(), TokioIo::new(stream));
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+    tokio::spawn(connection);
+    let mut request = http::Request::builder().method(method).uri(format!("http://{address}{GET_PRODUCT}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let (head, body) =
+        sender.send_request(request.body(Full::new(body)).unwrap()).await.unwrap().into_parts();
+    (head, body.collect().await.unwrap().to_bytes())
+}
+
+/// Calls GetProduct of the bridge at this address with this frame and headers of one's own.
+pub(crate) async fn raw_call(
+    address: SocketAddr,
+    headers: &[(&str, &str)],
+    frame: impl Into<Bytes>,
+) -> Status {
+    let mut all = vec![("content-type", "application/grpc")];
+    all.extend_from_slice(headers);
+    let (head, _) = raw(address, "POST", &all, frame.into()).await;
+    Status::from_header_map(&head.headers).unwrap()
 }
 
 /// The `google.rpc` details of a status.

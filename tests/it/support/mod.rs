@@ -12,7 +12,7 @@ mod tap;
 
 pub(crate) use self::{
     api::{Api, RawApi, Seen, http2_api, json, read_head, tls_api},
-    bridge::{Bridge, Builder, details, reason},
+    bridge::{Bridge, Builder, details, raw_call, reason},
     clock::Clock,
     issuer::{Issuer, Signer, unsigned},
     kitchen::Kitchen,

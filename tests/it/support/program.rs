@@ -74,9 +74,14 @@ impl Program {
         line["message"].as_str().unwrap().rsplit(' ').next().unwrap().to_owned()
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("the program has ended")
+    }
+
     /// Sends it a signal, by its own process id.
     pub(crate) async fn signal(&self, name: &str) {
-        let id = self.child.id().unwrap().to_string();
+        let id = self.id().to_string();
         let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().await.unwrap();
         assert!(sent.success());
     }

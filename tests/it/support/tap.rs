@@ -174,7 +174,7 @@ impl Frame {
     pub(crate) const GOAWAY: u8 = 7;
 
     /// The next frame, and all of its bytes.
-    async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<(Self, Vec<u8>)> {
+    pub(crate) async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<(Self, Vec<u8>)> {
         let mut bytes = vec![0; HEAD_BYTES];
         from.read_exact(&mut bytes).await?;
         let length = u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]) as usize;
@@ -182,6 +182,11 @@ impl Frame {
         from.read_exact(&mut bytes[HEAD_BYTES..]).await?;
         let payload = Bytes::copy_from_slice(&bytes[HEAD_BYTES..]);
         Ok((Self { kind: bytes[3], flags: bytes[4], payload }, bytes))
+    }
+
+    /// Whether it is of this kind.
+    pub(crate) fn is(&self, kind: u8) -> bool {
+        self.kind == kind
     }
 
     fn is_answer(&self) -> bool {
