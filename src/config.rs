@@ -73,13 +73,15 @@ pub struct UpstreamConfig {
     pub strict: Strictness,
 }
 
-/// What the bridge proves itself by to the API. Secrets stand in files, which are read again when they change.
+/// What the bridge proves itself by to the API. Files are read again when they change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialConfig {
     /// The file of a bearer token.
     Bearer(PathBuf),
     /// The file of `NAME:PASSWORD`.
     Basic(PathBuf),
+    /// The `Authorization` header itself. It has to be marked as sensitive, or this prints it.
+    Header(HeaderValue),
 }
 
 /// The HTTP that is spoken with the API.

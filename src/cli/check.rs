@@ -3,11 +3,12 @@
 use std::{collections::HashMap, fmt};
 
 use bytes::Bytes;
-use clap::ArgMatches;
 use serde::Serialize;
 
 use super::{
-    Exit, explain, print,
+    Exit, explain,
+    input::Input,
+    print,
     reader::{self, Faults, Reader},
     serve::block_on,
     settings::{SourceSettings, UpstreamSettings},
@@ -77,9 +78,9 @@ struct Note {
     mend: String,
 }
 
-pub(super) fn run(args: &Args, matches: &ArgMatches) -> Result<Exit, Faults> {
-    let (manner, upstream) = reader::both(args.manner(matches), args.upstream.config(matches))?;
-    let contract = match args.source.contract(matches) {
+pub(super) fn run(args: &Args, input: &Input<'_>) -> Result<Exit, Faults> {
+    let (manner, upstream) = reader::both(args.manner(input), args.upstream.config(input))?;
+    let contract = match args.source.contract(input) {
         Err(faults) if manner.json && !faults.command_line => return Ok(told_as_json(&faults)),
         contract => contract?,
     };
@@ -109,8 +110,8 @@ fn bridge(contract: Contract, upstream: &UpstreamConfig) -> Result<Bridge, Fault
 // === impl Args ===
 
 impl Args {
-    fn manner(&self, matches: &ArgMatches) -> Result<Manner, Faults> {
-        let mut read = Reader { matches, faults: Faults::default() };
+    fn manner(&self, input: &Input<'_>) -> Result<Manner, Faults> {
+        let mut read = Reader::new(input);
         let fail_on = read
             .value("fail_on", &self.fail_on, "write misfit or drift", |text| one_of(text, "misfit", "drift"));
         let json =

@@ -2,12 +2,13 @@
 
 use std::{io, time::Duration};
 
-use clap::ArgMatches;
 use http::Uri;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::{
-    Exit, reader,
+    Exit,
+    input::Input,
+    reader,
     serve::{Signals, bind, block_on, serve},
     settings::{DemoSettings, LogSettings},
 };
@@ -26,8 +27,8 @@ pub(super) struct Args {
     logs: LogSettings,
 }
 
-pub(super) fn run(args: &Args, matches: &ArgMatches) -> Exit {
-    let (listen, logs) = match reader::both(args.settings.listen(matches), args.logs.resolve(matches)) {
+pub(super) fn run(args: &Args, input: &Input<'_>) -> Exit {
+    let (listen, logs) = match reader::both(args.settings.listen(input), args.logs.resolve(input)) {
         Ok(settings) => settings,
         Err(faults) => return faults.into(),
     };

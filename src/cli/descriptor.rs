@@ -5,10 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::ArgMatches;
-
 use super::{
     Exit,
+    input::Input,
     reader::{self, Faults, Reader, any_path},
     settings::SourceSettings,
 };
@@ -23,8 +22,8 @@ pub(super) struct Args {
     source: SourceSettings,
 }
 
-pub(super) fn run(args: &Args, matches: &ArgMatches) -> Result<Exit, Faults> {
-    let (out, contract) = reader::both(args.out(matches), args.source.contract(matches))?;
+pub(super) fn run(args: &Args, input: &Input<'_>) -> Result<Exit, Faults> {
+    let (out, contract) = reader::both(args.out(input), args.source.contract(input))?;
     Ok(match fs::write(out, contract.descriptor_set()) {
         Ok(()) => Exit::Clean,
         Err(error) => Exit::Failed(format!("cannot write {}: {error}", out.display())),
@@ -35,8 +34,8 @@ pub(super) fn run(args: &Args, matches: &ArgMatches) -> Result<Exit, Faults> {
 
 impl Args {
     /// The file to write.
-    fn out(&self, matches: &ArgMatches) -> Result<&Path, Faults> {
-        let mut read = Reader { matches, faults: Faults::default() };
+    fn out(&self, input: &Input<'_>) -> Result<&Path, Faults> {
+        let mut read = Reader::new(input);
         read.path("out", Some(&self.out), "name the file to write").ok_or(read.faults)
     }
 }

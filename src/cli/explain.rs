@@ -7,12 +7,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use clap::ArgMatches;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use tonic::Status;
 
 use super::{
-    Exit, print,
+    Exit,
+    input::Input,
+    print,
     reader::{self, Faults, Reader, any_path},
     settings::{SourceSettings, StrictSettings},
     visible, visible_lines,
@@ -65,8 +66,8 @@ struct Explained {
     text: ProtoJson,
 }
 
-pub(super) fn run(args: &Args, matches: &ArgMatches) -> Result<Exit, Faults> {
-    let (given, contract) = reader::both(args.given(matches), args.source.contract(matches))?;
+pub(super) fn run(args: &Args, input: &Input<'_>) -> Result<Exit, Faults> {
+    let (given, contract) = reader::both(args.given(input), args.source.contract(input))?;
     let method = method(&contract, &args.method)?;
     let text = ProtoJson::of(&contract);
     let explained = Explained { text, method, bridge: offline(contract, given.strict)? };
@@ -127,8 +128,8 @@ fn request_text(json: &str) -> Result<Vec<u8>, Faults> {
 
 impl Args {
     /// The answer that is given, without its body.
-    fn given(&self, matches: &ArgMatches) -> Result<Given<'_>, Faults> {
-        let mut read = Reader { matches, faults: Faults::default() };
+    fn given(&self, input: &Input<'_>) -> Result<Given<'_>, Faults> {
+        let mut read = Reader::new(input);
         let file = read.path("answer", self.answer.as_deref(), "name a file with the body of an answer");
         for id in ["status", "content_type"] {
             if self.answer.is_none() && read.is_set(id) {

@@ -5,10 +5,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use clap::{ArgMatches, Subcommand};
+use clap::Subcommand;
 
 use super::{
     Exit,
+    input::Input,
     reader::{Faults, Reader, any_path},
 };
 use crate::{
@@ -56,10 +57,9 @@ struct List {
     api_keys: PathBuf,
 }
 
-pub(super) fn run(args: &Args, matches: &ArgMatches) -> Result<Exit, Faults> {
-    let matches = matches.subcommand().map_or(matches, |(_, matches)| matches);
+pub(super) fn run(args: &Args, input: &Input<'_>) -> Result<Exit, Faults> {
     match &args.command {
-        Command::New(new) => new.run(matches),
+        Command::New(new) => new.run(input),
         Command::List(list) => list.run(),
     }
 }
@@ -67,8 +67,8 @@ pub(super) fn run(args: &Args, matches: &ArgMatches) -> Result<Exit, Faults> {
 // === impl New ===
 
 impl New {
-    fn run(&self, matches: &ArgMatches) -> Result<Exit, Faults> {
-        let mut read = Reader { matches, faults: Faults::default() };
+    fn run(&self, input: &Input<'_>) -> Result<Exit, Faults> {
+        let mut read = Reader::new(input);
         let expires = self.expires_in.as_deref().and_then(|time| read.time("expires_in", time));
         let is_name = !self.name.is_empty() && !self.name.chars().any(char::is_control);
         if !is_name {

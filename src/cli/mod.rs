@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod descriptor;
 mod explain;
+mod input;
 mod keys;
 mod reader;
 mod routes;
@@ -11,12 +12,14 @@ mod serve;
 mod settings;
 
 use std::{
+    ffi::OsStr,
     io::{self, Write},
     process::ExitCode,
 };
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use self::input::{Input, Variables, variable};
 use crate::fault::{self, Fault};
 
 /// A typed gRPC front for a REST API.
@@ -67,20 +70,20 @@ const EX_USAGE: u8 = 2;
 pub fn run() -> ExitCode {
     // What a variable holds is not printed by --help: it may be what nobody should read.
     let command = without_values(Cli::command());
-    let unknown =
-        unknown_variables(&command, std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()));
+    let variables: Variables = std::env::vars_os().collect();
+    let unknown = unknown_variables(&command, variables.keys().filter_map(|name| name.to_str()));
     // A command line that cannot be parsed ends here, with code 2; --help and --version with 0.
     let matches = command.get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let matches = matches.subcommand().map(|(_, matches)| matches).unwrap_or(&matches);
+    let input = Input { matches: innermost(&matches), variables: &variables };
     let exit = match cli.command {
-        Command::Serve(args) => serve::run(&args, matches, &unknown),
-        Command::Demo(args) => Ok(demo::run(&args, matches)),
-        Command::Routes(args) => routes::run(&args, matches),
-        Command::Descriptor(args) => descriptor::run(&args, matches),
-        Command::Explain(args) => explain::run(&args, matches),
-        Command::Check(args) => check::run(&args, matches),
-        Command::Keys(args) => keys::run(&args, matches),
+        Command::Serve(args) => serve::run(&args, &input, &unknown),
+        Command::Demo(args) => Ok(demo::run(&args, &input)),
+        Command::Routes(args) => routes::run(&args, &input),
+        Command::Descriptor(args) => descriptor::run(&args, &input),
+        Command::Explain(args) => explain::run(&args, &input),
+        Command::Check(args) => check::run(&args, &input),
+        Command::Keys(args) => keys::run(&args, &input),
     };
     exit.unwrap_or_else(Exit::from).report()
 }
@@ -154,21 +157,29 @@ fn is_obeyed(character: char) -> bool {
         || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// What was said of the command that runs, which may stand below another: `keys list`.
+fn innermost(matches: &ArgMatches) -> &ArgMatches {
+    matches.subcommand().map_or(matches, |(_, matches)| innermost(matches))
+}
+
 fn without_values(command: clap::Command) -> clap::Command {
     command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(without_values)
 }
 
 /// Names that look like settings but are none, which is mostly a misspelling.
-fn unknown_variables(command: &clap::Command, names: impl Iterator<Item = String>) -> Vec<String> {
+fn unknown_variables<'n>(command: &clap::Command, names: impl Iterator<Item = &'n str>) -> Vec<String> {
+    let secrets = settings::SECRETS.map(variable);
     let known: Vec<_> = command
         .get_subcommands()
         .flat_map(clap::Command::get_arguments)
         .filter_map(clap::Arg::get_env)
+        .chain(secrets.iter().map(OsStr::new))
         .collect();
     // Kubernetes sets these by itself beside a Service that is called "bridge".
     let is_link = |name: &str| name.starts_with("BRIDGE_PORT") || name.starts_with("BRIDGE_SERVICE_");
     let mut unknown: Vec<_> = names
-        .filter(|name| name.starts_with("BRIDGE_") && !is_link(name) && !known.contains(&name.as_ref()))
+        .filter(|name| name.starts_with("BRIDGE_") && !is_link(name) && !known.contains(&OsStr::new(name)))
+        .map(str::to_owned)
         .collect();
     unknown.sort();
     unknown

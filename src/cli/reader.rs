@@ -8,14 +8,13 @@ use std::{
 };
 
 use bytesize::ByteSize;
-use clap::{
-    ArgMatches,
-    builder::{OsStringValueParser, TypedValueParser},
-    parser::ValueSource,
-};
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use http::Uri;
 
-use super::Exit;
+use super::{
+    Exit,
+    input::{Input, Origin, flag, variable},
+};
 use crate::fault::Fault;
 
 /// How to mend a time.
@@ -33,7 +32,7 @@ pub(super) struct Faults {
 
 /// Reads settings and gathers what is wrong with them.
 pub(super) struct Reader<'a> {
-    pub(super) matches: &'a ArgMatches,
+    input: &'a Input<'a>,
     pub(super) faults: Faults,
 }
 
@@ -86,7 +85,12 @@ impl From<Faults> for Exit {
 
 // === impl Reader ===
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// One that has found nothing wrong yet.
+    pub(super) fn new(input: &'a Input<'a>) -> Self {
+        Self { input, faults: Faults::default() }
+    }
+
     /// The value that `parse` reads, or a fault with `mend`.
     pub(super) fn value<T>(
         &mut self,
@@ -134,13 +138,13 @@ impl Reader<'_> {
         given
     }
 
-    /// Whether somebody has set it, by a flag or a variable.
+    /// Whether somebody has set it.
     pub(super) fn is_set(&self, id: &str) -> bool {
-        self.matches.value_source(id).is_some_and(|source| source != ValueSource::DefaultValue)
+        self.input.is_set(id)
     }
 
     fn is_variable(&self, id: &str) -> bool {
-        self.matches.value_source(id) == Some(ValueSource::EnvVariable)
+        self.input.origin(id) == Some(Origin::Variable)
     }
 
     /// A time of more than nothing.
@@ -210,17 +214,28 @@ impl Reader<'_> {
     }
 
     pub(super) fn fault(&mut self, id: &str, what: String, mend: &str) {
-        let from_variable = self.is_variable(id);
-        let place = if from_variable { variable(id) } else { flag(id) };
-        self.faults.command_line |= !from_variable;
+        let place = self.place(id);
+        self.faults.command_line |= !self.is_variable(id);
         self.faults.faults.push(Fault::new(place, what, mend));
     }
-}
 
-fn flag(id: &str) -> String {
-    format!("--{}", id.replace('_', "-"))
-}
+    /// Where the value of a setting stands.
+    pub(super) fn place(&self, id: &str) -> String {
+        if self.is_variable(id) { variable(id) } else { flag(id) }
+    }
 
-fn variable(id: &str) -> String {
-    if id == "port" { "PORT".to_owned() } else { format!("BRIDGE_{}", id.to_ascii_uppercase()) }
+    /// What is made of the secret that a variable holds; no fault shows anything of it.
+    pub(super) fn secret<T>(
+        &mut self,
+        id: &str,
+        what: &str,
+        mend: &str,
+        make: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Option<T> {
+        let made = make(self.input.secret(id)?);
+        if made.is_none() {
+            self.fault(id, what.to_owned(), mend);
+        }
+        made
+    }
 }

@@ -1,8 +1,6 @@
 //! `routes`: which RPC is which REST request.
 
-use clap::ArgMatches;
-
-use super::{Exit, reader::Faults, settings::SourceSettings};
+use super::{Exit, input::Input, reader::Faults, settings::SourceSettings};
 use crate::contract::{Binding, Body, Contract, Method};
 
 /// Show which REST request each RPC is
@@ -12,8 +10,8 @@ pub(super) struct Args {
     source: SourceSettings,
 }
 
-pub(super) fn run(args: &Args, matches: &ArgMatches) -> Result<Exit, Faults> {
-    Ok(super::print(&table(&args.source.contract(matches)?)))
+pub(super) fn run(args: &Args, input: &Input<'_>) -> Result<Exit, Faults> {
+    Ok(super::print(&table(&args.source.contract(input)?)))
 }
 
 fn table(contract: &Contract) -> String {

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 
-use clap::ArgMatches;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
@@ -10,6 +9,7 @@ use tokio::{
 
 use super::{
     Exit,
+    input::Input,
     reader::{self, Faults},
     settings::{LogSettings, ServeSettings, SourceSettings},
 };
@@ -36,9 +36,9 @@ pub(super) struct Signals {
     interrupt: Signal,
 }
 
-pub(super) fn run(args: &Args, matches: &ArgMatches, unknown: &[String]) -> Result<Exit, Faults> {
-    let settings = reader::both(args.settings.config(matches), args.logs.resolve(matches));
-    let ((config, logs), contract) = reader::both(settings, args.source.contract(matches))?;
+pub(super) fn run(args: &Args, input: &Input<'_>, unknown: &[String]) -> Result<Exit, Faults> {
+    let settings = reader::both(args.settings.config(input), args.logs.resolve(input));
+    let ((config, logs), contract) = reader::both(settings, args.source.contract(input))?;
     logs.init();
     for name in unknown {
         tracing::warn!("{name} is not a setting, so it is ignored (serve --help lists all)");

@@ -12,10 +12,13 @@ use crate::{
     reload::{Reloaded, Text},
 };
 
-/// The `Authorization` of requests, as its file has it now.
+/// The `Authorization` of requests.
 #[derive(Debug, Clone)]
-pub(super) struct Credential {
-    header: Arc<Reloaded<HeaderValue>>,
+pub(super) enum Credential {
+    /// As its file has it now.
+    File(Arc<Reloaded<HeaderValue>>),
+    /// The same as long as the process runs.
+    Fixed(HeaderValue),
 }
 
 type Make = fn(&Text) -> Result<HeaderValue, Fault>;
@@ -25,50 +28,65 @@ impl Credential {
         let (file, make): (&PathBuf, Make) = match config {
             CredentialConfig::Bearer(file) => (file, bearer),
             CredentialConfig::Basic(file) => (file, basic),
+            CredentialConfig::Header(header) => return Ok(Self::Fixed(sensitive(header.clone()))),
         };
         let header = Reloaded::read("the credential for the API", vec![file.clone()], move |texts| {
             let header = texts.first().map(make).unwrap_or_else(|| Ok(HeaderValue::from_static("")));
             header.map_err(|fault| vec![fault])
         });
-        Ok(Self { header: header? })
+        header.map(Self::File)
     }
 
     pub(super) fn header(&self) -> HeaderValue {
-        HeaderValue::clone(&self.header.current())
+        match self {
+            Self::File(header) => HeaderValue::clone(&header.current()),
+            Self::Fixed(header) => header.clone(),
+        }
     }
 
     /// Reads the file again when it changes, for ever.
     pub(super) async fn follow(&self, every: Duration) {
-        self.header.clone().follow(every).await;
+        match self {
+            Self::File(header) => header.clone().follow(every).await,
+            Self::Fixed(_) => std::future::pending().await,
+        }
     }
 }
 
-/// A token, as its issuer wrote it (RFC 6750).
-fn bearer(text: &Text) -> Result<HeaderValue, Fault> {
-    let mend = "write the token alone";
-    let token = std::str::from_utf8(text.bytes.trim_ascii()).unwrap_or_default();
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(text.fault("is no token", mend));
-    }
-    sensitive(&Zeroizing::new(format!("Bearer {token}"))).ok_or_else(|| text.fault("is no token", mend))
+/// The header of a token, as its issuer wrote it (RFC 6750); nothing if it is none.
+pub(crate) fn bearer_header(token: &[u8]) -> Option<HeaderValue> {
+    let token = std::str::from_utf8(token.trim_ascii()).ok()?;
+    let is_token = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+    is_token.then(|| header(&Zeroizing::new(format!("Bearer {token}")))).flatten()
 }
 
-/// `NAME:PASSWORD` (RFC 7617).
-fn basic(text: &Text) -> Result<HeaderValue, Fault> {
-    let mend = "write NAME:PASSWORD";
-    let pair = text.bytes.trim_ascii_end();
+/// The header of `NAME:PASSWORD` (RFC 7617); nothing if it is none.
+pub(crate) fn basic_header(pair: &[u8]) -> Option<HeaderValue> {
+    let pair = pair.trim_ascii_end();
     if !pair.contains(&b':') || pair.iter().any(u8::is_ascii_control) {
-        return Err(text.fault("is no name with a password", mend));
+        return None;
     }
     let pair = Zeroizing::new(BASE64_STANDARD.encode(pair));
-    sensitive(&Zeroizing::new(format!("Basic {}", *pair))).ok_or_else(|| text.fault("is too long", mend))
+    header(&Zeroizing::new(format!("Basic {}", *pair)))
+}
+
+fn bearer(text: &Text) -> Result<HeaderValue, Fault> {
+    bearer_header(&text.bytes).ok_or_else(|| text.fault("is no token", "write the token alone"))
+}
+
+fn basic(text: &Text) -> Result<HeaderValue, Fault> {
+    let fault = || text.fault("is no name with a password", "write NAME:PASSWORD");
+    basic_header(&text.bytes).ok_or_else(fault)
+}
+
+fn header(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(text).ok().map(sensitive)
 }
 
 /// One that logs do not show.
-fn sensitive(text: &str) -> Option<HeaderValue> {
-    let mut value = HeaderValue::from_str(text).ok()?;
-    value.set_sensitive(true);
-    Some(value)
+fn sensitive(mut header: HeaderValue) -> HeaderValue {
+    header.set_sensitive(true);
+    header
 }
 
 #[cfg(test)]
@@ -92,6 +110,16 @@ mod tests {
                 "secret: is no token\n    write the token alone"
             );
         }
+    }
+
+    #[test]
+    fn a_header_that_was_made_elsewhere_is_shown_to_nobody() {
+        let config = CredentialConfig::Header(HeaderValue::from_static("Bearer abc"));
+        let credential = Credential::read(&config).unwrap();
+        assert_eq!(
+            (credential.header().as_bytes(), format!("{credential:?}")),
+            (&b"Bearer abc"[..], "Fixed(Sensitive)".to_owned())
+        );
     }
 
     #[test]

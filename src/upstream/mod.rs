@@ -35,6 +35,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use tokio::sync::watch;
 
+pub(crate) use self::credential::{basic_header, bearer_header};
 pub use self::{
     breaker::BreakerState,
     host::BreakerStates,

@@ -5,9 +5,10 @@ use std::{
     time::Duration,
 };
 
-use clap::ArgMatches;
-
-use crate::cli::reader::{Faults, Reader};
+use crate::cli::{
+    input::Input,
+    reader::{Faults, Reader},
+};
 
 /// The port where nothing else is said.
 const DEFAULT_PORT: u16 = 50051;
@@ -70,8 +71,8 @@ impl ListenSettings {
 
 impl DemoSettings {
     /// Where to listen.
-    pub(in crate::cli) fn listen(&self, matches: &ArgMatches) -> Result<SocketAddr, Faults> {
-        let mut read = Reader { matches, faults: Faults::default() };
+    pub(in crate::cli) fn listen(&self, input: &Input<'_>) -> Result<SocketAddr, Faults> {
+        let mut read = Reader::new(input);
         read.value("listen", &self.listen, ADDRESS, address).ok_or(read.faults)
     }
 }

@@ -1,10 +1,12 @@
 //! The flags of the logs, which every command that serves has.
 
-use clap::ArgMatches;
 use tracing_subscriber::filter::Targets;
 
 use crate::{
-    cli::reader::{Faults, Reader},
+    cli::{
+        input::Input,
+        reader::{Faults, Reader},
+    },
     telemetry::{self, LogFormat},
 };
 
@@ -31,8 +33,8 @@ pub(in crate::cli) struct Logs {
 
 impl LogSettings {
     /// The typed settings.
-    pub(in crate::cli) fn resolve(&self, matches: &ArgMatches) -> Result<Logs, Faults> {
-        let mut read = Reader { matches, faults: Faults::default() };
+    pub(in crate::cli) fn resolve(&self, input: &Input<'_>) -> Result<Logs, Faults> {
+        let mut read = Reader::new(input);
         let levels = "write a level (error, warn, info, debug, trace, off) or target=level, joined by commas";
         let levels = read.value("log_level", &self.log_level, levels, |text| text.parse().ok());
         let format =

@@ -4,6 +4,7 @@
 //! that all faults of a start are told at once, each with the flag or the variable that it came from.
 
 mod connections;
+mod credential;
 mod door;
 mod inbound;
 mod listen;
@@ -17,17 +18,18 @@ mod tls;
 mod tokens;
 mod upstream;
 
-use clap::ArgMatches;
-
 use self::{
     connections::ConnectionSettings, door::DoorSettings, inbound::InboundSettings, listen::ListenSettings,
     probe::ProbeSettings, protection::ProtectionSettings, shutdown::ShutdownSettings, tls::TlsSettings,
 };
 pub(super) use self::{
-    listen::DemoSettings, logs::LogSettings, source::SourceSettings, strict::StrictSettings,
-    upstream::UpstreamSettings,
+    credential::SECRETS, listen::DemoSettings, logs::LogSettings, source::SourceSettings,
+    strict::StrictSettings, upstream::UpstreamSettings,
 };
-use super::reader::{Faults, Reader};
+use super::{
+    input::Input,
+    reader::{Faults, Reader},
+};
 use crate::config::Config;
 
 /// The settings of `serve`. What has no heading comes first: a heading is that of all that follows.
@@ -57,8 +59,8 @@ pub(super) struct ServeSettings {
 
 impl ServeSettings {
     /// The typed settings.
-    pub(super) fn config(&self, matches: &ArgMatches) -> Result<Config, Faults> {
-        let mut read = Reader { matches, faults: Faults::default() };
+    pub(super) fn config(&self, input: &Input<'_>) -> Result<Config, Faults> {
+        let mut read = Reader::new(input);
         let upstream = self.upstream.resolve(&mut read);
         let upstream = self.protection.apply(&mut read, upstream);
         let admin = self.listen.operators(&mut read);
@@ -105,7 +107,7 @@ impl ServeSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ConnectionConfig;
+    use crate::{cli::input::Variables, config::ConnectionConfig};
     use clap::{Args, Command, FromArgMatches};
     use std::time::Duration;
 
@@ -113,7 +115,8 @@ mod tests {
         let command = ServeSettings::augment_args(Command::new("serve"));
         let matches =
             command.get_matches_from([&["serve", "--upstream", "http://shop:3000"], words].concat());
-        ServeSettings::from_arg_matches(&matches).unwrap().config(&matches).unwrap()
+        let input = Input { matches: &matches, variables: &Variables::default() };
+        ServeSettings::from_arg_matches(&matches).unwrap().config(&input).unwrap()
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::ArgMatches;
-
 use crate::{
-    cli::reader::{Faults, Reader, any_path},
+    cli::{
+        input::Input,
+        reader::{Faults, Reader, any_path},
+    },
     contract::{Contract, RestStyle, Source},
 };
 
@@ -37,13 +38,13 @@ pub(in crate::cli) struct SourceSettings {
 
 impl SourceSettings {
     /// The contract that the settings name.
-    pub(in crate::cli) fn contract(&self, matches: &ArgMatches) -> Result<Contract, Faults> {
-        self.resolve(matches)?.read().map_err(Faults::of_files)
+    pub(in crate::cli) fn contract(&self, input: &Input<'_>) -> Result<Contract, Faults> {
+        self.resolve(input)?.read().map_err(Faults::of_files)
     }
 
     /// The typed settings.
-    fn resolve(&self, matches: &ArgMatches) -> Result<Source, Faults> {
-        let mut read = Reader { matches, faults: Faults::default() };
+    fn resolve(&self, input: &Input<'_>) -> Result<Source, Faults> {
+        let mut read = Reader::new(input);
         let protos = read.list("proto", &self.proto, "name a .proto file, or a folder that has some");
         let includes = read.list("include", &self.include, "name a folder");
         let services = read.list("service", &self.service, "write the full name of a service");

@@ -1,14 +1,14 @@
 //! The API and the way to it.
 
-use std::path::PathBuf;
-
-use clap::ArgMatches;
 use http::HeaderValue;
 
-use super::StrictSettings;
+use super::{StrictSettings, credential::CredentialSettings};
 use crate::{
-    cli::reader::{Faults, Reader, any_path},
-    config::{CredentialConfig, UpstreamConfig},
+    cli::{
+        input::Input,
+        reader::{Faults, Reader},
+    },
+    config::UpstreamConfig,
 };
 
 /// The settings of the way to the API.
@@ -24,12 +24,8 @@ pub(in crate::cli) struct UpstreamSettings {
     /// The X-Forwarded-Proto header (http, https), for an API that redirects plain HTTP (Rails: force_ssl)
     #[arg(long, env = "BRIDGE_UPSTREAM_FORWARDED_PROTO", value_name = "PROTO")]
     upstream_forwarded_proto: Option<String>,
-    /// The file of the bearer token that the bridge proves itself by to the API [default: nothing]
-    #[arg(long, env = "BRIDGE_UPSTREAM_BEARER_FILE", value_parser = any_path(), value_name = "FILE")]
-    upstream_bearer_file: Option<PathBuf>,
-    /// The file of NAME:PASSWORD that it proves itself by
-    #[arg(long, env = "BRIDGE_UPSTREAM_BASIC_FILE", value_parser = any_path(), value_name = "FILE")]
-    upstream_basic_file: Option<PathBuf>,
+    #[command(flatten)]
+    credential: CredentialSettings,
     /// How long to wait for a connection
     #[arg(long, env = "BRIDGE_CONNECT_TIMEOUT", value_name = "TIME", default_value = "2s")]
     connect_timeout: String,
@@ -50,11 +46,11 @@ pub(in crate::cli) struct UpstreamSettings {
 
 impl UpstreamSettings {
     /// The typed settings, or nothing where no API is named.
-    pub(in crate::cli) fn config(&self, matches: &ArgMatches) -> Result<Option<UpstreamConfig>, Faults> {
+    pub(in crate::cli) fn config(&self, input: &Input<'_>) -> Result<Option<UpstreamConfig>, Faults> {
         if self.upstream.is_none() {
             return Ok(None);
         }
-        let mut read = Reader { matches, faults: Faults::default() };
+        let mut read = Reader::new(input);
         match self.resolve(&mut read) {
             Some(config) if read.faults.is_empty() => Ok(Some(config)),
             _ => Err(read.faults),
@@ -76,7 +72,7 @@ impl UpstreamSettings {
         let proto = read.optional("upstream_forwarded_proto", proto, "write http or https", |text| {
             matches!(text, "http" | "https").then(|| header_value(text)).flatten()
         });
-        let credential = self.credential(read);
+        let credential = self.credential.resolve(read);
         let connect_timeout = read.time("connect_timeout", &self.connect_timeout);
         let timeout = read.time("upstream_timeout", &self.upstream_timeout);
         let pool_idle_timeout = read.time("pool_idle_timeout", &self.pool_idle_timeout);
@@ -93,19 +89,6 @@ impl UpstreamSettings {
             strict: strict?,
             ..UpstreamConfig::new(url?)
         })
-    }
-
-    fn credential(&self, read: &mut Reader<'_>) -> Option<CredentialConfig> {
-        let bearer = self.upstream_bearer_file.as_deref();
-        let bearer = read.path("upstream_bearer_file", bearer, "name the file of a token");
-        let basic = self.upstream_basic_file.as_deref();
-        let basic = read.path("upstream_basic_file", basic, "name the file of NAME:PASSWORD");
-        if bearer.is_some() && basic.is_some() {
-            let what = "stands beside --upstream-bearer-file".to_owned();
-            read.fault("upstream_basic_file", what, "give one of the two");
-        }
-        let basic = basic.map(|file| CredentialConfig::Basic(file.to_owned()));
-        bearer.map(|file| CredentialConfig::Bearer(file.to_owned())).or(basic)
     }
 }
 
