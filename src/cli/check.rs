@@ -11,7 +11,7 @@ use super::{
     print,
     reader::{self, Faults, Reader},
     serve::block_on,
-    settings::{SourceSettings, UpstreamSettings},
+    settings::{FileSettings, SourceSettings, UpstreamSettings},
     visible, visible_lines,
 };
 use crate::{
@@ -36,6 +36,8 @@ pub(super) struct Args {
     /// How to report (text, json)
     #[arg(long, env = "BRIDGE_FORMAT", value_name = "FORMAT", default_value = "text")]
     format: String,
+    #[command(flatten)]
+    file: FileSettings,
     #[command(flatten)]
     source: SourceSettings,
     #[command(flatten)]
@@ -79,7 +81,8 @@ struct Note {
 }
 
 pub(super) fn run(args: &Args, input: &Input<'_>) -> Result<Exit, Faults> {
-    let (manner, upstream) = reader::both(args.manner(input), args.upstream.config(input))?;
+    let settings = reader::both(args.manner(input), args.upstream.config(input));
+    let ((), (manner, upstream)) = reader::both(args.file.check(input), settings)?;
     let contract = match args.source.contract(input) {
         Err(faults) if manner.json && !faults.command_line => return Ok(told_as_json(&faults)),
         contract => contract?,

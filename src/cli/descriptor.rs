@@ -9,7 +9,7 @@ use super::{
     Exit,
     input::Input,
     reader::{self, Faults, Reader, any_path},
-    settings::SourceSettings,
+    settings::{FileSettings, SourceSettings},
 };
 
 /// Write the contract as a FileDescriptorSet: what API Gateway and grpcurl -protoset take
@@ -19,11 +19,14 @@ pub(super) struct Args {
     #[arg(long, env = "BRIDGE_OUT", value_parser = any_path(), value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
+    file: FileSettings,
+    #[command(flatten)]
     source: SourceSettings,
 }
 
 pub(super) fn run(args: &Args, input: &Input<'_>) -> Result<Exit, Faults> {
-    let (out, contract) = reader::both(args.out(input), args.source.contract(input))?;
+    let settings = reader::both(args.file.check(input), args.out(input));
+    let (((), out), contract) = reader::both(settings, args.source.contract(input))?;
     Ok(match fs::write(out, contract.descriptor_set()) {
         Ok(()) => Exit::Clean,
         Err(error) => Exit::Failed(format!("cannot write {}: {error}", out.display())),

@@ -15,7 +15,7 @@ use super::{
     input::Input,
     print,
     reader::{self, Faults, Reader, any_path},
-    settings::{SourceSettings, StrictSettings},
+    settings::{FileSettings, SourceSettings, StrictSettings},
     visible, visible_lines,
 };
 use crate::{
@@ -46,6 +46,8 @@ pub(super) struct Args {
     #[arg(long, env = "BRIDGE_CONTENT_TYPE", value_name = "TYPE", default_value = "application/json")]
     content_type: String,
     #[command(flatten)]
+    file: FileSettings,
+    #[command(flatten)]
     strict: StrictSettings,
     #[command(flatten)]
     source: SourceSettings,
@@ -67,7 +69,8 @@ struct Explained {
 }
 
 pub(super) fn run(args: &Args, input: &Input<'_>) -> Result<Exit, Faults> {
-    let (given, contract) = reader::both(args.given(input), args.source.contract(input))?;
+    let settings = reader::both(args.file.check(input), args.given(input));
+    let (((), given), contract) = reader::both(settings, args.source.contract(input))?;
     let method = method(&contract, &args.method)?;
     let text = ProtoJson::of(&contract);
     let explained = Explained { text, method, bridge: offline(contract, given.strict)? };

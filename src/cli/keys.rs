@@ -11,6 +11,7 @@ use super::{
     Exit,
     input::Input,
     reader::{Faults, Reader, any_path},
+    settings::FileSettings,
 };
 use crate::{
     door::{ApiKey, KeyEntry, Keys, Rate},
@@ -52,6 +53,8 @@ struct New {
 /// Tell which keys there are, without any secret
 #[derive(Debug, clap::Args)]
 struct List {
+    #[command(flatten)]
+    file: FileSettings,
     /// The file of API keys
     #[arg(long, env = "BRIDGE_API_KEYS", value_parser = any_path(), value_name = "FILE")]
     api_keys: PathBuf,
@@ -60,7 +63,7 @@ struct List {
 pub(super) fn run(args: &Args, input: &Input<'_>) -> Result<Exit, Faults> {
     match &args.command {
         Command::New(new) => new.run(input),
-        Command::List(list) => list.run(),
+        Command::List(list) => list.run(input),
     }
 }
 
@@ -126,7 +129,8 @@ impl New {
 // === impl List ===
 
 impl List {
-    fn run(&self) -> Result<Exit, Faults> {
+    fn run(&self, input: &Input<'_>) -> Result<Exit, Faults> {
+        self.file.check(input)?;
         let keys =
             Reloaded::read("API keys", vec![self.api_keys.clone()], Keys::parse).map_err(Faults::of_files)?;
         let (keys, now) = (keys.current(), SystemTime::now());

@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod descriptor;
 mod explain;
+mod file;
 mod input;
 mod keys;
 mod reader;
@@ -14,12 +15,16 @@ mod settings;
 use std::{
     ffi::OsStr,
     io::{self, Write},
+    path::PathBuf,
     process::ExitCode,
 };
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use self::input::{Input, Variables, variable};
+use self::{
+    file::SettingsFile,
+    input::{Input, Variables, variable},
+};
 use crate::fault::{self, Fault};
 
 /// A typed gRPC front for a REST API.
@@ -68,14 +73,17 @@ const EX_USAGE: u8 = 2;
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
-    // What a variable holds is not printed by --help: it may be what nobody should read.
-    let command = without_values(Cli::command());
+    let command = command();
     let variables: Variables = std::env::vars_os().collect();
     let unknown = unknown_variables(&command, variables.keys().filter_map(|name| name.to_str()));
-    // A command line that cannot be parsed ends here, with code 2; --help and --version with 0.
-    let matches = command.get_matches();
+    let file = match settings_file(&command) {
+        Ok(file) => file,
+        Err(faults) => return Exit::config(faults).report(),
+    };
+    // A command line that cannot be parsed ends here, with code 2.
+    let matches = file.as_defaults(command, &variables).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let input = Input { matches: innermost(&matches), variables: &variables };
+    let input = Input { matches: innermost(&matches), variables: &variables, file: &file };
     let exit = match cli.command {
         Command::Serve(args) => serve::run(&args, &input, &unknown),
         Command::Demo(args) => Ok(demo::run(&args, &input)),
@@ -85,7 +93,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(&args, &input),
         Command::Keys(args) => keys::run(&args, &input),
     };
-    exit.unwrap_or_else(Exit::from).report()
+    exit.unwrap_or_else(Exit::from).located(&input).report()
 }
 
 // === impl Exit ===
@@ -94,6 +102,17 @@ impl Exit {
     /// Faults of the contract, or of anything else that is no flag.
     fn config(faults: Vec<Fault>) -> Self {
         Self::Faults { faults, command_line: false }
+    }
+
+    /// The same with its faults where they stand.
+    fn located(self, input: &Input<'_>) -> Self {
+        match self {
+            Self::Faults { faults, command_line } => Self::Faults {
+                faults: faults.into_iter().map(|fault| input.located(fault)).collect(),
+                command_line,
+            },
+            exit => exit,
+        }
     }
 
     fn report(self) -> ExitCode {
@@ -157,9 +176,27 @@ fn is_obeyed(character: char) -> bool {
         || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// The file of settings that flag or variable name, wherever the flag stands. --help and --version end here, with code 0,
+/// so that they show nothing of the file.
+fn settings_file(command: &clap::Command) -> Result<SettingsFile, Vec<Fault>> {
+    // What is wrong with the words is told when they are parsed together with the file.
+    let matches = command.clone().ignore_errors(true).get_matches();
+    // `demo` has no such flag. An empty path is told with all other faults.
+    let path = innermost(&matches).try_get_one::<PathBuf>("config").ok().flatten();
+    match path.filter(|path| !path.as_os_str().is_empty()) {
+        Some(path) => SettingsFile::read(path, command),
+        None => Ok(SettingsFile::default()),
+    }
+}
+
 /// What was said of the command that runs, which may stand below another: `keys list`.
 fn innermost(matches: &ArgMatches) -> &ArgMatches {
     matches.subcommand().map_or(matches, |(_, matches)| innermost(matches))
+}
+
+/// The command line. What a variable holds is not printed by --help: it may be what nobody should read.
+fn command() -> clap::Command {
+    without_values(Cli::command())
 }
 
 fn without_values(command: clap::Command) -> clap::Command {

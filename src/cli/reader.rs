@@ -13,7 +13,7 @@ use http::Uri;
 
 use super::{
     Exit,
-    input::{Input, Origin, flag, variable},
+    input::{Input, Origin, flag, name, variable},
 };
 use crate::fault::Fault;
 
@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
     ) -> Option<T> {
         let value = parse(text);
         if value.is_none() {
-            self.fault(id, format!("{text:?} is not valid"), mend);
+            self.fault_of(id, Some(text), format!("{text:?} is not valid"), mend);
         }
         value
     }
@@ -133,7 +133,7 @@ impl<'a> Reader<'a> {
     fn is_given(&mut self, id: &str, value: impl AsRef<OsStr>, mend: &str) -> bool {
         let given = !value.as_ref().is_empty();
         if !given {
-            self.fault(id, "\"\" is not valid".to_owned(), mend);
+            self.fault_of(id, Some(""), "\"\" is not valid".to_owned(), mend);
         }
         given
     }
@@ -144,7 +144,7 @@ impl<'a> Reader<'a> {
     }
 
     fn is_variable(&self, id: &str) -> bool {
-        self.input.origin(id) == Some(Origin::Variable)
+        matches!(self.input.origin(id), Some(Origin::Variable))
     }
 
     /// A time of more than nothing.
@@ -214,14 +214,31 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn fault(&mut self, id: &str, what: String, mend: &str) {
-        let place = self.place(id);
-        self.faults.command_line |= !self.is_variable(id);
+        self.fault_of(id, None, what, mend);
+    }
+
+    /// A fault of one value of a setting, or of the setting.
+    fn fault_of(&mut self, id: &str, value: Option<&str>, what: String, mend: &str) {
+        let (place, what) = match self.input.origin(id) {
+            Some(Origin::Variable) => (variable(id), what),
+            Some(Origin::File(entry)) => {
+                (self.input.file.place_of(entry, value), format!("{}: {what}", name(id)))
+            }
+            Some(Origin::Flag | Origin::Default) | None => {
+                self.faults.command_line = true;
+                (flag(id), what)
+            }
+        };
         self.faults.faults.push(Fault::new(place, what, mend));
     }
 
-    /// Where the value of a setting stands.
-    pub(super) fn place(&self, id: &str) -> String {
-        if self.is_variable(id) { variable(id) } else { flag(id) }
+    /// What a setting is called where it was set.
+    pub(super) fn called(&self, id: &str) -> String {
+        match self.input.origin(id) {
+            Some(Origin::Variable) => variable(id),
+            Some(Origin::File(_)) => name(id),
+            Some(Origin::Flag | Origin::Default) | None => flag(id),
+        }
     }
 
     /// What is made of the secret that a variable holds; no fault shows anything of it.

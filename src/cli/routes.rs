@@ -1,17 +1,25 @@
 //! `routes`: which RPC is which REST request.
 
-use super::{Exit, input::Input, reader::Faults, settings::SourceSettings};
+use super::{
+    Exit,
+    input::Input,
+    reader::{self, Faults},
+    settings::{FileSettings, SourceSettings},
+};
 use crate::contract::{Binding, Body, Contract, Method};
 
 /// Show which REST request each RPC is
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
+    file: FileSettings,
+    #[command(flatten)]
     source: SourceSettings,
 }
 
 pub(super) fn run(args: &Args, input: &Input<'_>) -> Result<Exit, Faults> {
-    Ok(super::print(&table(&args.source.contract(input)?)))
+    let ((), contract) = reader::both(args.file.check(input), args.source.contract(input))?;
+    Ok(super::print(&table(&contract)))
 }
 
 fn table(contract: &Contract) -> String {

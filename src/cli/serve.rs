@@ -11,7 +11,7 @@ use super::{
     Exit,
     input::Input,
     reader::{self, Faults},
-    settings::{LogSettings, ServeSettings, SourceSettings},
+    settings::{FileSettings, LogSettings, Logs, ServeSettings, SourceSettings},
 };
 use crate::{
     app::{App, StartError, Stopped},
@@ -22,6 +22,8 @@ use crate::{
 /// Serve a REST API over gRPC
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
+    #[command(flatten)]
+    file: FileSettings,
     #[command(flatten)]
     settings: ServeSettings,
     #[command(flatten)]
@@ -37,8 +39,7 @@ pub(super) struct Signals {
 }
 
 pub(super) fn run(args: &Args, input: &Input<'_>, unknown: &[String]) -> Result<Exit, Faults> {
-    let settings = reader::both(args.settings.config(input), args.logs.resolve(input));
-    let ((config, logs), contract) = reader::both(settings, args.source.contract(input))?;
+    let ((config, logs), contract) = reader::both(args.settings(input), args.source.contract(input))?;
     logs.init();
     for name in unknown {
         tracing::warn!("{name} is not a setting, so it is ignored (serve --help lists all)");
@@ -99,6 +100,16 @@ pub(super) async fn serve(app: App, mut signals: Signals) -> Exit {
         None => tracing::warn!("stopped: at the second signal, calls that still ran were cut off"),
     }
     Exit::Clean
+}
+
+// === impl Args ===
+
+impl Args {
+    /// The typed settings, but for those of the contract.
+    fn settings(&self, input: &Input<'_>) -> Result<(Config, Logs), Faults> {
+        let settings = reader::both(self.settings.config(input), self.logs.resolve(input));
+        reader::both(self.file.check(input), settings).map(|((), settings)| settings)
+    }
 }
 
 // === impl Signals ===

@@ -48,7 +48,7 @@ impl CredentialSettings {
         let mut given = given.into_iter().filter_map(|(id, credential)| Some((id, credential?)));
         let (first, credential) = given.next()?;
         for (other, _) in given {
-            let what = format!("stands beside {}", read.place(first));
+            let what = format!("stands beside {}", read.called(first));
             read.fault(other, what, "give one of them: the API can be shown one credential");
         }
         Some(credential)

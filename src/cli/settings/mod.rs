@@ -1,11 +1,12 @@
 //! Flags and variables, and how they become typed settings: a file for each group of them.
 //!
-//! Each setting is a flag and a variable `BRIDGE_…`; the flag wins. Values are parsed here, not by clap, so
-//! that all faults of a start are told at once, each with the flag or the variable that it came from.
+//! Each setting is a flag, a variable `BRIDGE_…`, and a line of a file; the first that says something wins. Values are parsed
+//! here, not by clap, so that all faults of a start are told at once, each with the place that it came from.
 
 mod connections;
 mod credential;
 mod door;
+mod file;
 mod inbound;
 mod listen;
 mod logs;
@@ -23,8 +24,13 @@ use self::{
     probe::ProbeSettings, protection::ProtectionSettings, shutdown::ShutdownSettings, tls::TlsSettings,
 };
 pub(super) use self::{
-    credential::SECRETS, listen::DemoSettings, logs::LogSettings, source::SourceSettings,
-    strict::StrictSettings, upstream::UpstreamSettings,
+    credential::SECRETS,
+    file::FileSettings,
+    listen::DemoSettings,
+    logs::{LogSettings, Logs},
+    source::SourceSettings,
+    strict::StrictSettings,
+    upstream::UpstreamSettings,
 };
 use super::{
     input::Input,
@@ -107,7 +113,10 @@ impl ServeSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{cli::input::Variables, config::ConnectionConfig};
+    use crate::{
+        cli::{file::SettingsFile, input::Variables},
+        config::ConnectionConfig,
+    };
     use clap::{Args, Command, FromArgMatches};
     use std::time::Duration;
 
@@ -115,7 +124,8 @@ mod tests {
         let command = ServeSettings::augment_args(Command::new("serve"));
         let matches =
             command.get_matches_from([&["serve", "--upstream", "http://shop:3000"], words].concat());
-        let input = Input { matches: &matches, variables: &Variables::default() };
+        let input =
+            Input { matches: &matches, variables: &Variables::default(), file: &SettingsFile::default() };
         ServeSettings::from_arg_matches(&matches).unwrap().config(&input).unwrap()
     }
 
