@@ -109,6 +109,11 @@ impl SettingsFile {
         self.entries.get(id)
     }
 
+    /// `file:line` of a setting.
+    pub(super) fn line(&self, entry: &Entry) -> String {
+        format!("{}:{}", self.path.display(), Excerpt::of(&self.text, entry.at.clone()).line)
+    }
+
     /// `file:line:column` of one value of a setting, or of all.
     pub(super) fn place_of(&self, entry: &Entry, value: Option<&str>) -> String {
         let has = |values: &str| Some(values) == value || values.split(',').any(|one| Some(one) == value);
@@ -224,7 +229,7 @@ fn known(command: &clap::Command) -> AllKnown {
 }
 
 /// Whether a setting has several values.
-fn is_list(arg: &clap::Arg) -> bool {
+pub(super) fn is_list(arg: &clap::Arg) -> bool {
     matches!(arg.get_action(), ArgAction::Append)
 }
 

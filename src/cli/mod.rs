@@ -1,6 +1,7 @@
 //! The command line: one file per command, and the settings that commands share.
 
 mod check;
+mod config;
 mod demo;
 mod descriptor;
 mod explain;
@@ -46,6 +47,7 @@ enum Command {
     Descriptor(descriptor::Args),
     Explain(explain::Args),
     Check(Box<check::Args>),
+    Config(config::Args),
     Keys(keys::Args),
 }
 
@@ -91,6 +93,7 @@ pub fn run() -> ExitCode {
         Command::Descriptor(args) => descriptor::run(&args, &input),
         Command::Explain(args) => explain::run(&args, &input),
         Command::Check(args) => check::run(&args, &input),
+        Command::Config(args) => config::run(&args, &input, &unknown),
         Command::Keys(args) => keys::run(&args, &input),
     };
     exit.unwrap_or_else(Exit::from).located(&input).report()

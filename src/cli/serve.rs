@@ -105,6 +105,11 @@ pub(super) async fn serve(app: App, mut signals: Signals) -> Exit {
 // === impl Args ===
 
 impl Args {
+    /// Tells what is wrong with the settings; nothing is read that they name.
+    pub(super) fn check(&self, input: &Input<'_>) -> Result<(), Faults> {
+        reader::both(self.settings(input), self.source.resolve(input)).map(drop)
+    }
+
     /// The typed settings, but for those of the contract.
     fn settings(&self, input: &Input<'_>) -> Result<(Config, Logs), Faults> {
         let settings = reader::both(self.settings.config(input), self.logs.resolve(input));

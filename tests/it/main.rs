@@ -43,6 +43,8 @@ mod process;
 mod protection;
 /// A public API of many methods, every one of them called.
 mod pubsub;
+/// Where settings come from: flags, variables, a file, and secrets, which have neither flag nor line.
+mod settings;
 /// The shop through its typed stubs.
 mod shop;
 /// Who comes and does no good: silent, slow, or too many.

@@ -43,7 +43,7 @@ impl SourceSettings {
     }
 
     /// The typed settings.
-    fn resolve(&self, input: &Input<'_>) -> Result<Source, Faults> {
+    pub(in crate::cli) fn resolve(&self, input: &Input<'_>) -> Result<Source, Faults> {
         let mut read = Reader::new(input);
         let protos = read.list("proto", &self.proto, "name a .proto file, or a folder that has some");
         let includes = read.list("include", &self.include, "name a folder");

@@ -79,6 +79,12 @@ impl Program {
         self.child.id().expect("the program has ended")
     }
 
+    /// What every process of the machine can read of how it was started.
+    pub(crate) fn command_line(&self) -> String {
+        let words = std::fs::read(format!("/proc/{}/cmdline", self.id())).unwrap();
+        String::from_utf8(words).unwrap()
+    }
+
     /// Sends it a signal, by its own process id.
     pub(crate) async fn signal(&self, name: &str) {
         let id = self.id().to_string();
