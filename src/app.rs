@@ -89,7 +89,7 @@ impl App {
         let stack = stack(&config, bridge, &health, &door).map_err(StartError::Faults)?;
         let admin = match config.admin {
             Some(address) => {
-                let metrics = Metrics::new(upstream.clone(), names, Handle::current());
+                let metrics = Metrics::new(upstream.clone(), names, door.clone(), Handle::current());
                 let bind = |error| StartError::Bind(address, error);
                 Some(Admin::bind(address, metrics).await.map_err(bind)?)
             }
@@ -151,8 +151,13 @@ impl App {
         let (door, upstream) = (self.door.clone(), self.upstream.clone());
         beside.spawn(async move { upstream.follow(self.reload_interval).await });
         beside.spawn(async move { door.follow(self.reload_interval).await });
+        let accept = async {
+            // So that no first call is counted here alone; it takes a second at most.
+            self.door.ready().await;
+            self.connections.accept(&self.listener).await;
+        };
         tokio::select! {
-            () = self.connections.accept(&self.listener) => {}
+            () = accept => {}
             () = self.health.follow(&self.upstream, &self.probe) => {}
             () = stop => {}
         }

@@ -187,6 +187,8 @@ pub struct DoorConfig {
     /// How often each caller may call that has proved who it is, unless its key says otherwise; all of them count. Empty is
     /// as often as it likes.
     pub rates: Vec<Rate>,
+    /// Where all replicas count together; `None` is each of them for itself.
+    pub shared_rates: Option<SharedRatesConfig>,
     /// Who may ask which methods there are.
     pub reflection: Reflection,
 }
@@ -206,6 +208,26 @@ pub struct TokenConfig {
     pub clock_skew: Duration,
     /// The scopes that methods need; all that fit count.
     pub scopes: Vec<ScopePolicy>,
+}
+
+/// The Redis in which all replicas count the calls of callers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedRatesConfig {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Whether TLS is spoken with it.
+    pub tls: bool,
+    /// The number of the database. Bridges that do not count together take different ones.
+    pub database: u32,
+    /// As whom it is asked; `None` is as its default user.
+    pub user: Option<String>,
+    /// The file of the password, which is read again when it changes; `None` is no password.
+    pub password: Option<PathBuf>,
+    /// How long a call waits for it, before it is counted by this replica alone. Too short: counts are not shared whenever
+    /// Redis or the network has a hiccup. Too long: that is how much longer calls take then.
+    pub timeout: Duration,
 }
 
 /// Who may use the reflection service.
@@ -328,6 +350,8 @@ pub const MAX_CONNECTIONS: usize = 10_000;
 pub const MAX_CONNECTIONS_PER_ADDRESS: usize = 1000;
 /// Soon enough for a key that was revoked.
 pub const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
+/// A hundred times what a Redis nearby takes, and little beside what a call takes.
+pub const RATES_REDIS_TIMEOUT: Duration = Duration::from_millis(100);
 /// Far more than an API serves at a time: at 50 ms a call this is 20,000 calls a second.
 pub const MAX_IN_FLIGHT: usize = 1000;
 /// Half of all, so that others have the other half.

@@ -32,14 +32,7 @@ impl Fetcher {
     /// # Errors
     /// It is https, and the certificates that this machine trusts cannot be read.
     pub fn new(url: &Uri) -> Result<Self, String> {
-        let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
-        let builder = builder.with_safe_default_protocol_versions();
-        let builder = if url.scheme_str() == Some("https") {
-            builder.and_then(ConfigBuilderExt::try_with_platform_verifier)
-        } else {
-            builder.map(|builder| builder.with_root_certificates(RootCertStore::empty()))
-        };
-        let tls = builder.map_err(|error| error.to_string())?.with_no_client_auth();
+        let tls = tls(url.scheme_str() == Some("https"))?;
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
         Ok(Self { client: Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector) })
@@ -66,6 +59,21 @@ impl Fetcher {
         let body = Limited::new(answer.into_body(), MAX_BYTES).collect().await;
         body.map(|body| body.to_bytes()).map_err(|error| format!("{url}: {error}"))
     }
+}
+
+/// TLS 1.2 and 1.3 with servers that have a certificate which this machine trusts.
+///
+/// # Errors
+/// The certificates that it trusts cannot be read; where none is `needed` they are not.
+pub(crate) fn tls(needed: bool) -> Result<ClientConfig, String> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+    let builder = builder.with_safe_default_protocol_versions();
+    let builder = if needed {
+        builder.and_then(ConfigBuilderExt::try_with_platform_verifier)
+    } else {
+        builder.map(|builder| builder.with_root_certificates(RootCertStore::empty()))
+    };
+    builder.map(|builder| builder.with_no_client_auth()).map_err(|error| error.to_string())
 }
 
 fn with_cause(error: &dyn StdError) -> String {

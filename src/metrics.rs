@@ -1,8 +1,8 @@
-//! What happens on the way to the API, and what it keeps alive, as Prometheus reads it.
+//! What happens at the door and on the way to the API, and what it keeps alive, as Prometheus reads it.
 //!
-//! The counts are kept where things happen ([`crate::upstream::Stats`], the runtime); this only gives them their names.
+//! The counts are kept where things happen ([`crate::upstream::Stats`], the door, the runtime); this only gives them their names.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use prometheus_client::{
     collector::Collector,
@@ -12,7 +12,10 @@ use prometheus_client::{
 };
 use tokio::runtime::Handle;
 
-use crate::upstream::{BreakerState, Event, Snapshot, Upstream};
+use crate::{
+    door::Door,
+    upstream::{BreakerState, Event, Snapshot, Upstream},
+};
 
 /// Counters: the name, what it counts, and the events that are its series, by one label.
 type Family = (&'static str, &'static str, &'static [(Event, Label)]);
@@ -78,15 +81,19 @@ struct OfUpstream {
 }
 
 #[derive(Debug)]
+struct OfDoor(Arc<Door>);
+
+#[derive(Debug)]
 struct OfRuntime(Handle);
 
 // === impl Metrics ===
 
 impl Metrics {
-    /// The metrics of the way to an API, of which `methods` are the endpoints, by their index, and of the runtime.
-    pub fn new(upstream: Upstream, methods: Vec<String>, runtime: Handle) -> Self {
+    /// The metrics of the way to an API, of which `methods` are the endpoints, by their index, of the door, and of the runtime.
+    pub fn new(upstream: Upstream, methods: Vec<String>, door: Arc<Door>, runtime: Handle) -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(OfUpstream { upstream, methods }));
+        registry.register_collector(Box::new(OfDoor(door)));
         registry.register_collector(Box::new(OfRuntime(runtime)));
         Self { registry }
     }
@@ -134,6 +141,22 @@ impl OfUpstream {
             }
         }
         Ok(())
+    }
+}
+
+// === impl OfDoor ===
+
+impl Collector for OfDoor {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Some(counts) = self.0.shared_counts() else { return Ok(()) };
+        let help = "Calls that were counted by the rates of their callers, by who has counted them.";
+        let kind = ConstCounter::new(0_u64).metric_type();
+        let mut family = encoder.encode_descriptor("bridge_rates_counted", help, None, kind)?;
+        for (by, count) in [("redis", counts.by_redis), ("replica", counts.here)] {
+            ConstCounter::new(count).encode(family.encode_family(&[("by", by)])?)?;
+        }
+        let help = "Whether Redis counts for all replicas (1) or this one for itself (0).";
+        encode_gauge(&mut encoder, "bridge_rates_shared", help, usize::from(counts.shared))
     }
 }
 

@@ -29,11 +29,14 @@ pub use self::{
     jwks::JwksSource,
     key::ApiKey,
     keys::{KeyEntry, Keys},
-    rates::Rate,
+    rates::{Rate, SharedCounts},
     requirement::{Policy, Proof, Requirement, ScopePolicy},
     token::TokenAlgorithm,
 };
-use self::{rates::Rates, token::Tokens};
+use self::{
+    rates::{Rates, Shared},
+    token::Tokens,
+};
 use crate::{config::DoorConfig, error::Error, fault::Fault, reload::Reloaded, tls::Peer};
 
 /// The header that a key comes in.
@@ -118,6 +121,11 @@ impl Door {
             faults.extend(more);
             None
         });
+        let shared = config.shared_rates.as_ref().map(Shared::new).transpose();
+        let shared = shared.unwrap_or_else(|more| {
+            faults.extend(more);
+            None
+        });
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -126,10 +134,10 @@ impl Door {
             policy.map_or(&others, |policy| &policy.requirement).clone()
         };
         let methods = methods.iter().map(|method| (format!("/{method}"), of(method))).collect();
-        Ok(Self { methods, others, keys, tokens, rates: Rates::new(&config.rates) })
+        Ok(Self { methods, others, keys, tokens, rates: Rates::new(&config.rates, shared) })
     }
 
-    /// Keeps keys and issuers fresh, for ever.
+    /// Keeps keys and issuers fresh and the counts of rates shared, for ever.
     pub async fn follow(&self, every: Duration) {
         let keys = async {
             match &self.keys {
@@ -143,7 +151,17 @@ impl Door {
                 None => pending().await,
             }
         };
-        tokio::join!(keys, issuer);
+        tokio::join!(keys, issuer, self.rates.follow(every));
+    }
+
+    /// Waits until this is known of shared rates: whether they can be. It needs that [`Self::follow`] runs.
+    pub async fn ready(&self) {
+        self.rates.ready().await;
+    }
+
+    /// How calls were counted, where replicas share the counts of rates.
+    pub fn shared_counts(&self) -> Option<SharedCounts> {
+        self.rates.shared_counts()
     }
 
     /// Whether anybody may call anything.
@@ -160,7 +178,7 @@ impl Door {
         let mut refusal = None;
         for proofs in requirement.alternatives() {
             match self.prove(proofs, requirement, shown).await {
-                Ok(caller) => return self.counted(caller),
+                Ok(caller) => return self.counted(caller).await,
                 // What was shown and is no good says more than what was not shown.
                 Err(why) if refusal.as_ref().is_none_or(is_missing) => refusal = Some(why),
                 Err(_) => {}
@@ -187,9 +205,9 @@ impl Door {
         Ok(caller)
     }
 
-    fn counted(&self, caller: Option<Caller>) -> Result<Option<Caller>, Error> {
+    async fn counted(&self, caller: Option<Caller>) -> Result<Option<Caller>, Error> {
         if let Some(caller) = &caller {
-            self.rates.count(&caller.name, caller.rates.as_ref())?;
+            self.rates.count(&caller.name, caller.rates.as_ref()).await?;
         }
         Ok(caller)
     }

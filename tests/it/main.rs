@@ -45,6 +45,8 @@ mod protection;
 mod pubsub;
 /// Where settings come from: flags, variables, a file, and secrets, which have neither flag nor line.
 mod settings;
+/// Rates that replicas share, and every way in which the Redis for that can fail.
+mod shared_rates;
 /// The shop through its typed stubs.
 mod shop;
 /// Who comes and does no good: silent, slow, or too many.

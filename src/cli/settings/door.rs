@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::tokens::TokenSettings;
+use super::{rates::RateSettings, tokens::TokenSettings};
 use crate::{
     cli::reader::{Reader, any_path},
     config::{DoorConfig, Reflection},
-    door::{Policy, Rate},
+    door::Policy,
 };
 
 /// How to mend a requirement.
@@ -25,9 +25,8 @@ pub(super) struct DoorSettings {
     /// What it has to for some methods; the first that fits counts: shop.v1.ProductService/List*=public
     #[arg(long, env = "BRIDGE_POLICY", value_name = "METHODS=PROOF", value_delimiter = ',')]
     policy: Vec<String>,
-    /// How often each caller may call that has proved who it is (/s, /min, /h, /day): 50/s,100000/day [default: no limit]
-    #[arg(long, env = "BRIDGE_RATES", value_name = "CALLS/TIME", value_delimiter = ',')]
-    rates: Vec<String>,
+    #[command(flatten)]
+    rates: RateSettings,
     /// Who may ask which methods there are (public, protected: as --require says, off)
     #[arg(long, env = "BRIDGE_REFLECTION", value_name = "WHO", default_value = "protected")]
     reflection: String,
@@ -49,12 +48,8 @@ impl DoorSettings {
             .iter()
             .filter_map(|policy| read.value("policy", policy, mend, |text| text.parse().ok()))
             .collect();
-        let mend = "write a number of calls and a time, such as 50/s, 3000/min, 10000/h or 100000/day";
-        let rates = read.list("rates", &self.rates, mend);
-        let rates: Vec<Rate> = rates
-            .iter()
-            .filter_map(|rate| read.value("rates", rate, mend, |text| text.parse().ok()))
-            .collect();
+        let rates = self.rates.rates(read);
+        let shared_rates = self.rates.shared(read);
         let reflection =
             read.value("reflection", &self.reflection, "write public, protected or off", |text| match text {
                 "public" => Some(Reflection::Public),
@@ -69,6 +64,7 @@ impl DoorSettings {
             require,
             policies,
             rates,
+            shared_rates: shared_rates?,
             reflection: reflection?,
         })
     }

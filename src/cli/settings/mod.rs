@@ -12,6 +12,7 @@ mod listen;
 mod logs;
 mod probe;
 mod protection;
+mod rates;
 mod shutdown;
 mod source;
 mod strict;

@@ -3,12 +3,18 @@
 //! `50/s` lets fifty calls through at once, and then one every 20 ms; a caller that was silent for a second has the fifty
 //! again. `10000/day` is the same with a day. So in any span of time a caller has no more than those that it may make at once
 //! and those that come back in that span.
+//!
+//! Each replica counts for itself ([`Local`]), or all of them count in one Redis ([`Shared`]) for as long as it answers.
 
+mod link;
 mod local;
+mod shared;
 
 use std::{fmt, num::NonZeroU32, str::FromStr, sync::Arc, time::Duration};
 
 use self::local::Local;
+pub(super) use self::shared::Shared;
+pub use self::shared::SharedCounts;
 use super::requirement::NotUnderstood;
 use crate::error::Error;
 
@@ -33,6 +39,7 @@ pub(super) struct Rates {
     /// Of callers that have none of their own.
     common: Arc<[Rate]>,
     local: Local,
+    shared: Option<Shared>,
 }
 
 /// A call that is one too many.
@@ -47,22 +54,47 @@ struct Over {
 // === impl Rates ===
 
 impl Rates {
-    pub(super) fn new(common: &[Rate]) -> Self {
-        Self { common: in_order(common), local: Local::new() }
+    pub(super) fn new(common: &[Rate], shared: Option<Shared>) -> Self {
+        Self { common: in_order(common), local: Local::new(), shared }
     }
 
     /// Counts a call of a caller, by rates of its own or by the common ones.
-    pub(super) fn count(&self, caller: &Arc<str>, own: Option<&Arc<[Rate]>>) -> Result<(), Error> {
+    pub(super) async fn count(&self, caller: &Arc<str>, own: Option<&Arc<[Rate]>>) -> Result<(), Error> {
         let rates = own.filter(|own| !own.is_empty()).unwrap_or(&self.common);
         if rates.is_empty() {
             return Ok(());
         }
-        let counted = self.local.count(caller, rates);
+        let shared = match &self.shared {
+            // On the heap, so that the calls of those who share nothing stay small.
+            Some(shared) => Box::pin(shared.count(caller, rates)).await,
+            None => None,
+        };
+        let counted = shared.unwrap_or_else(|| self.local.count(caller, rates));
         counted.map_err(|Over { rate, retry_after }| Error::OverRate {
             caller: caller.to_string(),
             rate: rate.to_string(),
             retry_after,
         })
+    }
+
+    /// Keeps the counts shared, for ever.
+    pub(super) async fn follow(&self, every: Duration) {
+        match &self.shared {
+            Some(shared) => shared.follow(every).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits until Redis was asked for the first time, with or without success.
+    pub(super) async fn ready(&self) {
+        if let Some(shared) = &self.shared {
+            shared.ready().await;
+        }
+    }
+
+    /// How calls were counted, where the counts are shared.
+    pub(super) fn shared_counts(&self) -> Option<SharedCounts> {
+        self.shared.as_ref().map(Shared::counts)
     }
 }
 
@@ -76,6 +108,9 @@ pub(super) fn in_order(rates: &[Rate]) -> Arc<[Rate]> {
 // === impl Rate ===
 
 impl Rate {
+    /// One that refuses nobody.
+    const LARGEST: Self = Self { calls: NonZeroU32::MAX, span: Span::Second };
+
     /// So many calls in a minute.
     pub const fn per_minute(calls: NonZeroU32) -> Self {
         Self { calls, span: Span::Minute }
@@ -147,22 +182,22 @@ mod tests {
         }
     }
 
-    #[test]
-    fn rates_of_one_s_own_stand_in_place_of_the_common_ones() {
+    #[tokio::test]
+    async fn rates_of_one_s_own_stand_in_place_of_the_common_ones() {
         let rates =
             |texts: &[&str]| -> Vec<Rate> { texts.iter().map(|text| text.parse().unwrap()).collect() };
-        let passed = |common: &[&str], own: Option<&[&str]>| {
-            let counts = Rates::new(&rates(common));
+        let passed = async |common: &[&str], own: Option<&[&str]>| {
+            let counts = Rates::new(&rates(common), None);
             let (caller, own) = ("a".into(), own.map(|own| in_order(&rates(own))));
             let mut passed = 0;
             for _ in 0..20 {
-                passed += usize::from(counts.count(&caller, own.as_ref()).is_ok());
+                passed += usize::from(counts.count(&caller, own.as_ref()).await.is_ok());
             }
             passed
         };
-        assert_eq!(passed(&["5/h"], None), 5);
-        assert_eq!(passed(&["5/h"], Some(&["7/h"])), 7);
-        assert_eq!(passed(&["5/h"], Some(&[])), 5);
-        assert_eq!(passed(&[], None), 20);
+        assert_eq!(passed(&["5/h"], None).await, 5);
+        assert_eq!(passed(&["5/h"], Some(&["7/h"])).await, 7);
+        assert_eq!(passed(&["5/h"], Some(&[])).await, 5);
+        assert_eq!(passed(&[], None).await, 20);
     }
 }

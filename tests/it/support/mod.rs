@@ -3,6 +3,7 @@
 mod api;
 mod bridge;
 mod clock;
+mod faulty_redis;
 mod issuer;
 mod kitchen;
 mod moody;
@@ -14,6 +15,7 @@ pub(crate) use self::{
     api::{Api, RawApi, Seen, http2_api, json, read_head, tls_api},
     bridge::{Bridge, Builder, details, raw_call, reason},
     clock::Clock,
+    faulty_redis::{FaultyRedis, Manners},
     issuer::{Issuer, Signer, unsigned},
     kitchen::Kitchen,
     moody::{Mood, MoodyApi},
