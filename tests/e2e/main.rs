@@ -4,8 +4,8 @@
 //! real clients: the typed one in Rust, a Python program, grpcurl. What they read is compared with the JSON
 //! that Rails sends when it is asked directly, so nothing that is expected here has been made up.
 //!
-//! `.ci/run` installs all that is needed. By hand it is `examples/shop-api/start --prepare`, nginx, grpcurl (or its
-//! path in `GRPCURL`) and a Python with the packages of `examples/python` (`PYTHON`), and then
+//! `.ci/run` installs all that is needed. By hand it is `examples/shop-api/start --prepare`, nginx, redis-server,
+//! grpcurl (or its path in `GRPCURL`) and a Python with the packages of `examples/python` (`PYTHON`), and then
 //! `cargo test --features e2e --test e2e`.
 
 #![allow(
@@ -15,8 +15,14 @@
     reason = "all of it is test, the helpers too, for which clippy's own exception does not count"
 )]
 
+#[path = "../it/support/api.rs"]
+#[allow(dead_code, reason = "it is made for the integration tests, which use all of it")]
+mod api;
 #[path = "../it/chaos/health_log.rs"]
 mod health_log;
+#[path = "../it/support/pki.rs"]
+#[allow(dead_code, reason = "it is made for the integration tests, which use all of it")]
+mod pki;
 #[path = "../it/chaos/storm.rs"]
 #[allow(dead_code, reason = "it is made for the integration tests, which use all of it")]
 mod storm;
@@ -30,5 +36,7 @@ mod python;
 mod rack;
 mod request_id;
 mod rolling_restart;
+mod shared_rates;
+mod shared_script;
 mod stopping;
 mod typed;

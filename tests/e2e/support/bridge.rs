@@ -75,6 +75,11 @@ impl Bridge {
         self.process.line(what, find).await
     }
 
+    /// All of its log so far.
+    pub(crate) fn log(&self) -> String {
+        self.process.lines().join("\n")
+    }
+
     /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         self.process.terminate();
@@ -104,6 +109,12 @@ impl Builder {
     /// A setting as a flag.
     pub(crate) fn set(mut self, flag: &str, value: &str) -> Self {
         self.command.args([flag, value]);
+        self
+    }
+
+    /// Something else in its environment.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
         self
     }
 

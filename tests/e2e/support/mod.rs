@@ -6,6 +6,7 @@ mod contract;
 mod nginx;
 mod process;
 mod raw;
+mod redis;
 mod refusal;
 mod shop;
 mod tool;
@@ -13,11 +14,12 @@ mod tool;
 use std::time::Duration;
 
 pub(crate) use self::{
-    bridge::Bridge,
+    bridge::{Bridge, Builder as BridgeBuilder},
     comparison::{assert_same, differences},
     contract::{dynamic, from_json},
     nginx::Nginx,
     raw::call_with_timeout,
+    redis::{Redis, free_address},
     refusal::Refusal,
     shop::Shop,
     tool::{Tool, grpcurl, python},
