@@ -190,7 +190,7 @@ fn stack(
         // First, since everything behind it speaks gRPC only.
         .layer(ContentTypeLayer)
         // Next, so that whatever happens to a call from here on has its line and its request id.
-        .layer(AccessLogLayer::new(config.error_domain.clone()))
+        .layer(AccessLogLayer::new(config.error_domain.clone(), config.headers.forwarded_for))
         // Inside the log, so that a panic has its line; outside all that could panic.
         .layer(CatchPanicLayer)
         // Outside every queue to come: waiting counts against the caller's time.

@@ -1,6 +1,7 @@
 //! One call from its first byte to its log line: who it is, and what is learned of it on the way.
 
 use std::{
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -30,6 +31,8 @@ pub struct Call {
     pub request_id: HeaderValue,
     /// When it began.
     pub started: Instant,
+    /// Where its caller is, if proxies are trusted to tell that.
+    pub client: Option<IpAddr>,
     domain: Arc<str>,
     record: Mutex<Record>,
 }
@@ -55,6 +58,8 @@ pub struct Record {
     pub transcode: Option<Duration>,
     /// What in the answer was not as it should be.
     pub tolerated: Tolerated,
+    /// What the caller gets of the head of the API's answer.
+    pub metadata: HeaderMap,
     /// Why it failed.
     pub failure: Option<Failure>,
 }
@@ -79,6 +84,7 @@ impl Call {
             method: clip(path.trim_start_matches('/')),
             request_id: request_id(headers),
             started: Instant::now(),
+            client: None,
             domain,
             record: Mutex::default(),
         }
@@ -87,6 +93,11 @@ impl Call {
     /// The call that a request belongs to.
     pub fn of(extensions: &Extensions) -> Option<Arc<Self>> {
         extensions.get::<Arc<Self>>().cloned()
+    }
+
+    /// The same call of a caller who is there.
+    pub fn from(self, client: Option<IpAddr>) -> Self {
+        Self { client, ..self }
     }
 
     /// Notes what was learned.
@@ -115,8 +126,9 @@ impl Call {
             resource_type: &record.resource_type,
         };
         let mut status = error.to_status(&context);
-        let id = self.request_id.clone();
-        status.metadata_mut().as_mut().insert(X_REQUEST_ID, id);
+        let metadata = status.metadata_mut().as_mut();
+        metadata.extend(record.metadata);
+        metadata.insert(X_REQUEST_ID, self.request_id.clone());
         self.note(|record| {
             record.code = Some(status.code());
             record.failure = Some(Failure {

@@ -4,7 +4,7 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
-use http::{HeaderValue, Uri};
+use http::{HeaderName, HeaderValue, Uri};
 
 use crate::{
     door::{JwksSource, Policy, Rate, Requirement, ScopePolicy, TokenAlgorithm},
@@ -298,6 +298,22 @@ pub struct InboundConfig {
     pub compress: bool,
     /// The `domain` of `google.rpc.ErrorInfo`.
     pub error_domain: Arc<str>,
+    /// Which headers pass.
+    pub headers: HeaderConfig,
+}
+
+/// Which metadata of callers the API gets as headers, and which of its headers callers get as metadata.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HeaderConfig {
+    /// The metadata of a caller that is sent on.
+    pub to_api: Vec<HeaderName>,
+    /// The headers of an answer that are given to the caller.
+    pub to_caller: Vec<HeaderName>,
+    /// How many trusted proxies before the bridge have each added an address to `X-Forwarded-For`, which the API is told then;
+    /// `None` tells it nothing. Too many: callers say themselves where they come from.
+    pub forwarded_for: Option<usize>,
+    /// The header that tells the API the name which the caller has proved; `None` is none.
+    pub caller: Option<HeaderName>,
 }
 
 /// How the health of the API is found out.
@@ -496,6 +512,7 @@ impl Default for InboundConfig {
             max_metadata_bytes: MAX_METADATA_BYTES,
             compress: true,
             error_domain: ERROR_DOMAIN.into(),
+            headers: HeaderConfig::default(),
         }
     }
 }

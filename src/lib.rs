@@ -21,7 +21,7 @@
 //! `http::Response<Bytes>`.
 //!
 //! Around it: [`codec`] hands messages to the gRPC library as bytes, `cli` reads the command line into the typed [`config`], a [`fault`] is what keeps the program
-//! from starting, `log_limit` keeps strangers from filling them, [`places`] are taken and given back, and [`held`] keeps those of a call until its answer is handed over, [`reload`] reads files again that have changed, [`fetch`] asks servers other than the API, [`telemetry`] writes the logs, [`metrics`] gives what is counted its names and [`admin`] shows them to operators, [`drift`] holds a real API against its contract, and `google` holds the generated types of HTTP rules.
+//! from starting, `log_limit` keeps strangers from filling them, [`places`] are taken and given back, and [`held`] keeps those of a call until its answer is handed over, [`forwarded`] tells where a call came from, [`reload`] reads files again that have changed, [`fetch`] asks servers other than the API, [`telemetry`] writes the logs, [`metrics`] gives what is counted its names and [`admin`] shows them to operators, [`drift`] holds a real API against its contract, and `google` holds the generated types of HTTP rules.
 //!
 //! # Use as a library
 //!
@@ -53,6 +53,7 @@ pub mod drift;
 pub mod error;
 pub mod fault;
 pub mod fetch;
+pub mod forwarded;
 mod google;
 pub mod health;
 pub mod held;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use prost_reflect::{Kind, MessageDescriptor, prost_types::method_options::IdempotencyLevel};
 
 use super::{Inner, finished};
@@ -15,6 +15,7 @@ use crate::{
     contract::Body,
     deadline::Deadline,
     error::{Answer, Error},
+    tls::Peer,
     transcode::{Decoded, Encoded, HttpAnswer, RequestError},
     upstream::{Reply, Served, Terms},
 };
@@ -52,10 +53,22 @@ impl Crossing {
         terms
     }
 
+    /// What the API hears of the caller.
+    pub(super) fn onward<B>(&self, request: &Request<B>) -> Result<HeaderMap, Error> {
+        let peer = request.extensions().get::<Peer>();
+        self.bridge.headers.onward(request.headers(), peer, &self.call)
+    }
+
     /// Over and back: from the request message to the response message.
-    pub(super) async fn cross(&self, message: Bytes, terms: Terms) -> Result<(Bytes, Served), Error> {
-        let encoded = self.in_time(message.len(), move |crossing| crossing.encode(&message)).await?;
+    pub(super) async fn cross(
+        &self,
+        message: Bytes,
+        onward: HeaderMap,
+        terms: Terms,
+    ) -> Result<(Bytes, Served), Error> {
+        let mut encoded = self.in_time(message.len(), move |crossing| crossing.encode(&message)).await?;
         let binding = encoded.binding;
+        encoded.request.headers_mut().extend(onward);
         let reply = self.send(encoded.request, terms).await?;
         if !reply.response.status().is_success() {
             return Err(self.refusal(binding, &reply.response));
@@ -86,7 +99,10 @@ impl Crossing {
         let reply = self.bridge.upstream.send(request, &terms).await;
         self.call.note(|record| {
             record.wait = Some(started.elapsed());
-            record.upstream_status = reply.as_ref().ok().map(|reply| reply.response.status());
+            if let Ok(reply) = &reply {
+                record.upstream_status = Some(reply.response.status());
+                record.metadata = self.bridge.headers.back(reply.response.headers());
+            }
         });
         reply
     }

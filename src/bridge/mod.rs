@@ -1,11 +1,12 @@
 //! The bridge: a gRPC call in, one REST request out, and its answer back.
 //!
 //! The only room that sees both shores, and so a small one. A call is of one of its `methods`; a `crossing` leads it over and
-//! back, and may find its message `finished` by another call; `unary` is the gRPC library's view of that. Everything it
+//! back with what `headers` let pass, and may find its message `finished` by another call; `unary` is the gRPC library's view of that. Everything it
 //! hands over is a plain HTTP request or answer, or the bytes of a message.
 
 mod crossing;
 mod finished;
+mod headers;
 mod methods;
 mod unary;
 
@@ -24,6 +25,7 @@ use tower::Service;
 
 use self::{
     crossing::{Crossing, http_answer, request_line},
+    headers::Headers,
     methods::Methods,
 };
 use crate::{
@@ -47,6 +49,7 @@ struct Inner {
     transcoder: Transcoder,
     upstream: Upstream,
     config: InboundConfig,
+    headers: Headers,
     /// Whether the bridge proves itself to the API.
     has_credential: bool,
 }
@@ -69,7 +72,8 @@ impl Bridge {
         let transcoder = Transcoder::compile(&contract, upstream_config.strict);
         let methods = Methods::new(contract, &upstream_config.cache.ttl)?;
         let has_credential = upstream_config.credential.is_some();
-        Ok(Self { inner: Arc::new(Inner { methods, transcoder, upstream, config, has_credential }) })
+        let headers = Headers::new(&config.headers);
+        Ok(Self { inner: Arc::new(Inner { methods, transcoder, upstream, config, headers, has_credential }) })
     }
 
     /// Whether calls of a method are served at all.

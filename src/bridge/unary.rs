@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tokio::time::sleep;
 use tonic::{
     Code, Status,
@@ -35,6 +35,8 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 struct BridgedCall {
     crossing: Crossing,
     terms: Terms,
+    /// What the API hears of the caller.
+    onward: HeaderMap,
     arrived: Arc<AtomicBool>,
 }
 
@@ -50,9 +52,13 @@ pub(super) async fn serve(
     if config.compress {
         grpc = grpc.send_compressed(CompressionEncoding::Gzip);
     }
+    let onward = match crossing.onward(&request) {
+        Ok(onward) => onward,
+        Err(error) => return call.fail(&error).into_http(),
+    };
     let (terms, limit) = (crossing.terms(&request), config.receive_timeout);
     let arrived = Arc::new(AtomicBool::new(false));
-    let bridged = BridgedCall { crossing, terms, arrived: arrived.clone() };
+    let bridged = BridgedCall { crossing, terms, onward, arrived: arrived.clone() };
     tokio::select! {
         biased;
         response = grpc.unary(bridged, request) => explained(response, &call),
@@ -102,14 +108,22 @@ impl UnaryService<Bytes> for BridgedCall {
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
         self.arrived.store(true, Ordering::Relaxed);
         let (crossing, terms) = (self.crossing.clone(), self.terms.clone());
+        let onward = std::mem::take(&mut self.onward);
         Box::pin(async move {
             let call = &crossing.call;
-            let (message, served) =
-                crossing.cross(request.into_inner(), terms).await.map_err(|error| call.fail(&error))?;
-            call.note(|record| record.code = Some(Code::Ok));
+            let (message, served) = crossing
+                .cross(request.into_inner(), onward, terms)
+                .await
+                .map_err(|error| call.fail(&error))?;
+            let mut metadata = HeaderMap::new();
+            call.note(|record| {
+                record.code = Some(Code::Ok);
+                metadata = std::mem::take(&mut record.metadata);
+            });
             let small = message.len() < MIN_COMPRESSED_BYTES;
             let mut response = tonic::Response::new(message);
             let headers = response.metadata_mut().as_mut();
+            headers.extend(metadata);
             headers.insert(X_REQUEST_ID, call.request_id.clone());
             headers.extend(cache_status(served));
             if small {

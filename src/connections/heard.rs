@@ -8,7 +8,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
 
 use super::frames::{Flood, Frames};
 use crate::config::ConnectionConfig;
@@ -43,9 +46,9 @@ impl Hearing {
         self.lock().has_begun()
     }
 
-    /// How many calls have begun.
-    pub(super) fn calls(&self) -> usize {
-        self.lock().calls()
+    /// When the last call began, or the connection if none has.
+    pub(super) fn last_call(&self) -> Instant {
+        self.lock().last_call()
     }
 
     /// What was too much, if something was.

@@ -12,7 +12,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
-    time::sleep,
+    time::{Instant, sleep, sleep_until},
 };
 use tower::ServiceExt;
 
@@ -158,13 +158,13 @@ async fn silence(hearing: &Hearing, limit: Duration) {
 
 /// Ends when no call has come for so long.
 async fn idle(hearing: &Hearing, limit: Option<Duration>) {
-    let mut calls = hearing.calls();
+    let Some(limit) = limit else { return pending().await };
     loop {
-        after(limit).await;
-        if calls == hearing.calls() {
+        let end = hearing.last_call() + limit;
+        if end <= Instant::now() {
             return;
         }
-        calls = hearing.calls();
+        sleep_until(end).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! A line for every caller who was not let in.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::log_limit::LogLimit;
 
@@ -18,8 +18,10 @@ pub struct Audit {
 /// Who was not let in, and why.
 #[derive(Debug, Clone, Copy)]
 pub struct Refused<'a> {
-    /// Where it came from.
+    /// Who is connected.
     pub peer: Option<SocketAddr>,
+    /// Where it came from, if proxies are trusted to tell that.
+    pub client: Option<IpAddr>,
     /// What it wanted.
     pub method: &'a str,
     /// The id of its call.
@@ -37,9 +39,9 @@ impl Audit {
         if left_out > 0 {
             tracing::warn!(target: TARGET, left_out, "callers were not let in of whom there is no line");
         }
-        let Refused { peer, method, request_id, reason, who } = refused;
-        let peer = peer.map(|peer| peer.to_string());
-        tracing::warn!(target: TARGET, peer, method, request_id, reason, who, "not let in: {reason}");
+        let Refused { peer, client, method, request_id, reason, who } = refused;
+        let (peer, client) = (peer.map(|peer| peer.to_string()), client.map(|client| client.to_string()));
+        tracing::warn!(target: TARGET, peer, client, method, request_id, reason, who, "not let in: {reason}");
     }
 }
 

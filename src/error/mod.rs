@@ -288,7 +288,7 @@ impl Error {
             Self::Unmappable { field, description } => format!("{field} {description}"),
             Self::OverRate { rate, .. } => format!("more calls than {rate}"),
             Self::OverShare { limit, .. } => {
-                format!("{limit} calls of this caller run already (--max-in-flight-per-caller)")
+                format!("as many calls of this caller run as may: {limit} (--max-in-flight-per-caller)")
             }
             Self::Overloaded { limit, .. } => {
                 format!("the bridge has its hands full with {limit} calls (--max-in-flight)")

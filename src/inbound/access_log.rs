@@ -4,6 +4,7 @@
 
 use std::{
     convert::Infallible,
+    net::IpAddr,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -18,6 +19,8 @@ use super::ResponseFuture;
 use crate::{
     call::{Call, Record, clip},
     error::{Side, status::code_name},
+    forwarded,
+    tls::Peer,
 };
 
 /// The target of the lines, to be turned up or down by itself.
@@ -29,6 +32,7 @@ const QUIET: [&str; 2] = ["grpc.health.v1.", "grpc.reflection.v1"];
 #[derive(Debug, Clone)]
 pub struct AccessLogLayer {
     domain: Arc<str>,
+    hops: Option<usize>,
 }
 
 /// Gives each request its [`Call`].
@@ -36,6 +40,7 @@ pub struct AccessLogLayer {
 pub struct AccessLog<S> {
     inner: S,
     domain: Arc<str>,
+    hops: Option<usize>,
 }
 
 /// Writes the line when it is dropped, however the call ended.
@@ -47,9 +52,10 @@ struct Line {
 // === impl AccessLogLayer ===
 
 impl AccessLogLayer {
-    /// `domain` is the domain of the errors that calls end with.
-    pub fn new(domain: Arc<str>) -> Self {
-        Self { domain }
+    /// `domain` is the domain of the errors that calls end with, `hops` how many proxies are trusted to tell where callers
+    /// are, if any.
+    pub fn new(domain: Arc<str>, hops: Option<usize>) -> Self {
+        Self { domain, hops }
     }
 }
 
@@ -57,7 +63,7 @@ impl<S> Layer<S> for AccessLogLayer {
     type Service = AccessLog<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        AccessLog { inner, domain: self.domain.clone() }
+        AccessLog { inner, domain: self.domain.clone(), hops: self.hops }
     }
 }
 
@@ -77,7 +83,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let call = Arc::new(Call::begin(request.uri().path(), request.headers(), self.domain.clone()));
+        let call = Call::begin(request.uri().path(), request.headers(), self.domain.clone());
+        let call = Arc::new(call.from(self.client(&request)));
         request.extensions_mut().insert(call.clone());
         let line = Line { call, user_agent: user_agent(request.headers()) };
         let answer = self.inner.call(request);
@@ -88,6 +95,14 @@ where
             });
             Ok(response)
         })
+    }
+}
+
+impl<S> AccessLog<S> {
+    /// Where the caller is, if that is to be believed.
+    fn client<B>(&self, request: &Request<B>) -> Option<IpAddr> {
+        let (hops, peer) = (self.hops?, request.extensions().get::<Peer>()?);
+        forwarded::way(request.headers(), peer.address.ip(), hops).first().copied()
     }
 }
 
@@ -138,6 +153,7 @@ macro_rules! write_at {
                 method = self.call.method,
                 code,
                 caller = record.caller.as_deref(),
+                client = self.call.client.map(|client| client.to_string()),
                 upstream_status = record.upstream_status.map(|status| status.as_u16()),
                 request_id = self.call.request_id.to_str().unwrap_or_default(),
                 latency_us = micros(latency),

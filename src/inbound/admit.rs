@@ -73,6 +73,7 @@ where
     fn refuse(&self, call: &Call, peer: Option<&Peer>, error: &Error) -> Response<Body> {
         self.audit.refused(&Refused {
             peer: peer.map(|peer| peer.address),
+            client: call.client,
             method: &call.method,
             request_id: call.request_id.to_str().unwrap_or_default(),
             reason: &error.reason(),

@@ -83,8 +83,9 @@ where
         let (Some(call), Some(held)) = (Call::of(extensions), extensions.get::<Held>()) else {
             return Either::Left(self.inner.call(request));
         };
-        let peer = extensions.get::<Peer>().map(|peer| Whose::Network(network(peer.address.ip())));
-        match call.caller().map(Whose::Caller).or(peer).map(|whose| self.places.take(whose)).transpose() {
+        let address = call.client.or_else(|| extensions.get::<Peer>().map(|peer| peer.address.ip()));
+        let address = address.map(|address| Whose::Network(network(address)));
+        match call.caller().map(Whose::Caller).or(address).map(|whose| self.places.take(whose)).transpose() {
             Ok(place) => {
                 held.keep(place);
                 Either::Left(self.inner.call(request))

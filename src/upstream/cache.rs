@@ -143,10 +143,21 @@ impl<S: Exchange> Cache<S> {
         found: Option<Arc<Entry>>,
         terms: &Terms,
     ) -> Result<Reply, Error> {
-        let (inner, revalidated) = (self.inner.clone(), found.is_some());
-        let own_key = key.clone();
-        let fetch = |terms| async move { inner.fetch(own_key, request, found, &terms).await };
-        let (fetched, collapsed) = self.inner.flights.join(&key, terms, fetch).await;
+        let (revalidated, mut asking) = (found.is_some(), Some((request, found)));
+        let fetch = |terms| {
+            let (inner, key, asking) = (self.inner.clone(), key.clone(), asking.take());
+            async move {
+                let (request, found) = asking.expect("it is asked for once");
+                inner.fetch(key, request, found, &terms).await
+            }
+        };
+        let (mut fetched, mut collapsed) = self.inner.flights.join(&key, terms, fetch).await;
+        // One that says that it is not for all who ask like this (`Vary`) is for the first of them.
+        if let Some((request, found)) = asking
+            && fetched.as_ref().is_ok_and(|fetched| !is_for_equals(&fetched.response))
+        {
+            (fetched, collapsed) = (self.inner.fetch(key, request, found, terms).await, false);
+        }
         let Fetched { response, memo, unmodified, stored } = fetched?;
         let served = Served::Forwarded { revalidated, unmodified, stored, collapsed };
         Ok(Reply { response, memo, served })

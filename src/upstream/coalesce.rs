@@ -29,8 +29,9 @@ use super::{
 };
 use crate::error::Error;
 
-/// What names one call and does not change its answer.
-const OF_ONE_CALL: [HeaderName; 3] = [
+/// What names one call and does not change its answer, unless that says so (`Vary`).
+const OF_ONE_CALL: [HeaderName; 4] = [
+    HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use grpc_rest_bridge::{
     app::Stopped,
     codec::BytesCodec,
+    config::ConnectionConfig,
     shop::v1::{GetProductRequest, ListProductsRequest, product_service_client::ProductServiceClient},
 };
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinHandle};
@@ -142,6 +143,30 @@ async fn a_connection_gets_as_old_as_it_likes_where_no_age_is_set() {
         clock.pass(Duration::from_secs(24 * 3600)).await;
     }
     assert_eq!(tap.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_without_calls_is_told_to_go_and_one_with_a_long_call_ends_well() {
+    let mut clock = Clock::stop();
+    let (api, mut was_asked, answer) = Api::patient().await;
+    let idle = |connections: &mut ConnectionConfig| {
+        (connections.max_age, connections.max_idle) = (None, Some(AGE));
+    };
+    let bridge = ageing(&api.url()).connections(idle).start().await;
+    let mut tap = Tap::to(&bridge, Caller::Lives).await;
+    let channel = tap.channel().await;
+    clock.pass(AGE - TICK).await;
+    let running = call(&channel);
+    clock.now(was_asked.recv()).await.unwrap();
+    clock.pass(AGE - TICK).await;
+    // Nothing has happened but the answers to what callers begin with.
+    assert_eq!(clock.now(health(channel)).await.unwrap(), ServingStatus::Serving);
+    clock.pass(AGE + TICK).await;
+    let first = clock.now(tap.frame(Frame::GOAWAY)).await;
+    assert_eq!((first.number(0), first.number(4)), (EVERY_STREAM, NO_ERROR));
+    answer.send_replace(true);
+    clock.now(running).await.unwrap().unwrap();
+    clock.now(tap.closed()).await;
 }
 
 /// A bridge that asks whether its callers are there.

@@ -31,6 +31,8 @@ mod door;
 mod errors;
 /// Inputs that fuzzing has found.
 mod found;
+/// Which headers pass, and in which direction.
+mod headers;
 /// HTTP rules by the cases that public projects test theirs with.
 mod http_rule;
 /// The structure of the source: who may use whom.

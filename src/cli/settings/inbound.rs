@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::headers::HeaderSettings;
 use crate::{cli::reader::Reader, config::InboundConfig};
 
 /// The settings of callers.
@@ -32,13 +33,15 @@ pub(super) struct InboundSettings {
     /// The domain of google.rpc.ErrorInfo in errors
     #[arg(long, env = "BRIDGE_ERROR_DOMAIN", value_name = "NAME", default_value = "grpc-rest-bridge")]
     error_domain: String,
+    #[command(flatten)]
+    headers: HeaderSettings,
 }
 
 // === impl InboundSettings ===
 
 impl InboundSettings {
-    /// The typed settings.
-    pub(super) fn resolve(&self, read: &mut Reader<'_>) -> Option<InboundConfig> {
+    /// The typed settings. `has_credential` says that the bridge proves itself to the API.
+    pub(super) fn resolve(&self, read: &mut Reader<'_>, has_credential: bool) -> Option<InboundConfig> {
         let max_in_flight = read.count("max_in_flight", &self.max_in_flight);
         let each = read.count("max_in_flight_per_caller", &self.max_in_flight_per_caller);
         let receive_timeout = read.time("receive_timeout", &self.receive_timeout);
@@ -57,6 +60,7 @@ impl InboundSettings {
         let error_domain = read.value("error_domain", &self.error_domain, domain, |text| {
             (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| Arc::from(text))
         });
+        let headers = self.headers.resolve(read, has_credential);
         Some(InboundConfig {
             max_in_flight: max_in_flight?,
             max_in_flight_per_caller: each?,
@@ -66,6 +70,7 @@ impl InboundSettings {
             max_metadata_bytes: max_metadata_bytes?,
             compress: compress?,
             error_domain: error_domain?,
+            headers: headers?,
         })
     }
 }

@@ -7,6 +7,7 @@ mod connections;
 mod credential;
 mod door;
 mod file;
+mod headers;
 mod inbound;
 mod listen;
 mod logs;
@@ -70,13 +71,14 @@ impl ServeSettings {
         let mut read = Reader::new(input);
         let upstream = self.upstream.resolve(&mut read);
         let upstream = self.protection.apply(&mut read, upstream);
+        let has_credential = upstream.as_ref().is_some_and(|upstream| upstream.credential.is_some());
         let admin = self.listen.operators(&mut read);
         let config = (
             self.listen.callers(&mut read),
             self.tls.resolve(&mut read),
             self.door.resolve(&mut read),
             self.listen.reload_interval(&mut read),
-            self.inbound.resolve(&mut read),
+            self.inbound.resolve(&mut read, has_credential),
             self.connections.resolve(&mut read),
             self.probe.resolve(&mut read),
             self.shutdown.resolve(&mut read),

@@ -322,6 +322,14 @@ async fn who_asks_at_the_same_time_shares_one_revalidation() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_says_it_is_not_for_all_is_shared_with_nobody() {
+    let bench = bench_with(&revalidates(), &[("vary", "X-Forwarded-For")]);
+    let first = spawn(&bench, terms()).await;
+    assert_eq!(get(&bench, &terms()).await, said("0", "fwd=uri-miss"));
+    assert_eq!((first.await.unwrap(), asked(&bench).len()), (said("0", "fwd=uri-miss"), 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_304_that_confirms_something_else_is_not_believed() {
     let bench = bench(&revalidates());
     get(&bench, &terms()).await.unwrap();
