@@ -64,13 +64,18 @@ def say(text: str) -> None:
 def install(load_generator: bool = True) -> None:
     """Builds the bridge, and its callers where they are needed, and installs Rails."""
     say("building, and installing what is missing")
+    build(load_generator)
+    # The rows as the seeds have them, whatever was written since.
+    subprocess.run([SHOP / "start", "--prepare", "--fresh"], env=shop_environment(), check=True)
+
+
+def build(load_generator: bool = True) -> None:
+    """Builds the bridge, and its callers where they are needed, and writes down the contract."""
     cargo = {"CARGO_TARGET_DIR": str(TARGET), "PATH": f"{os.environ['PATH']}:{Path.home()}/.cargo/bin"}
     # One after the other: built together, the bridge would get features of its dependencies that it does not have alone.
     for package in ["grpc-rest-bridge", "grpc-rest-bridge-load"][: 2 if load_generator else 1]:
         build = ["cargo", "build", "--release", "--locked", "--package", package]
         subprocess.run(build, cwd=ROOT, env=os.environ | cargo, check=True)
-    # The rows as the seeds have them, whatever was written since.
-    subprocess.run([SHOP / "start", "--prepare", "--fresh"], env=shop_environment(), check=True)
     descriptor = ["descriptor", "--proto", PROTO, "--out", DESCRIPTOR_SET]
     subprocess.run([release("grpc-rest-bridge"), *descriptor], env=bare_environment(), check=True)
 

@@ -360,7 +360,7 @@ pub const MAX_STREAM_RESETS: Rate = Rate::per_minute(NonZeroU32::new(8000).expec
 pub const MAX_OVERHEAD_FRAMES: Rate = MAX_STREAM_RESETS;
 /// Longer than a handshake takes around the world on a bad day.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Some 20 KB each make 200 MB.
+/// Some 25 KB each make 250 MB.
 pub const MAX_CONNECTIONS: usize = 10_000;
 /// A gateway makes some hundred; nobody alone takes more than a tenth of all.
 pub const MAX_CONNECTIONS_PER_ADDRESS: usize = 1000;

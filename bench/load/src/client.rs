@@ -5,7 +5,7 @@ use std::{borrow::Cow, error::Error, sync::Arc, time::Duration};
 use clap::ValueEnum;
 use tokio::time::timeout;
 
-use crate::{Fault, answers::Answers, call::Call, grpc, rest};
+use crate::{Fault, answers::Answers, call::Call, grpc, metadata::Metadata, rest};
 
 /// Why a call failed, as it is counted: a gRPC code and the reason that comes with it, an HTTP status, or what broke.
 pub(crate) type Failure = Cow<'static, str>;
@@ -58,10 +58,11 @@ impl Client {
         connections: usize,
         deadline: Duration,
         answers: &Arc<Answers>,
+        metadata: &Metadata,
     ) -> Result<Vec<Self>, Fault> {
         let ways = match protocol {
             Protocol::Rest => rest_ways(address, callers).await?,
-            Protocol::Grpc => grpc_ways(address, callers, connections).await?,
+            Protocol::Grpc => grpc_ways(address, callers, connections, metadata).await?,
         };
         let client = |way| Self { way, answers: Arc::clone(answers), deadline };
         Ok(ways.into_iter().map(client).collect())
@@ -95,10 +96,15 @@ async fn rest_ways(address: &str, callers: usize) -> Result<Vec<Way>, Fault> {
     Ok(ways)
 }
 
-async fn grpc_ways(address: &str, callers: usize, connections: usize) -> Result<Vec<Way>, Fault> {
+async fn grpc_ways(
+    address: &str,
+    callers: usize,
+    connections: usize,
+    metadata: &Metadata,
+) -> Result<Vec<Way>, Fault> {
     let mut shared = Vec::new();
     for _ in 0..connections.min(callers) {
-        shared.push(Arc::new(grpc::Connection::open(address).await?));
+        shared.push(Arc::new(grpc::Connection::open(address).await?.with(metadata)));
     }
     Ok(shared.iter().cycle().take(callers).map(|connection| Way::Grpc(Arc::clone(connection))).collect())
 }

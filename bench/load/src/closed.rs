@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,6 +17,7 @@ use crate::{
     answers::Answers,
     call::Call,
     client::{Client, Protocol},
+    metadata::Metadata,
     tally::{Summary, Tally, Window},
 };
 
@@ -51,6 +53,9 @@ pub(crate) struct Plan {
     /// The deadline of each call
     #[arg(long, value_parser = humantime::parse_duration, default_value = "30s")]
     deadline: Duration,
+    /// A file of `name: value` lines for gRPC, of which each call has the next one
+    #[arg(long, value_name = "FILE")]
+    metadata: Option<PathBuf>,
 }
 
 /// What is called.
@@ -76,7 +81,9 @@ pub(crate) struct Report {
 /// Lets all call from one moment on. Calls that run when the time is over are waited for.
 pub(crate) async fn run(plan: &Plan, answers: &Arc<Answers>) -> Result<Report, Fault> {
     let Plan { protocol, callers, connections, deadline, .. } = *plan;
-    let clients = Client::connect(protocol, &plan.address, callers, connections, deadline, answers).await?;
+    let metadata = plan.metadata.as_deref().map(Metadata::read).transpose()?.unwrap_or_default();
+    let clients =
+        Client::connect(protocol, &plan.address, callers, connections, deadline, answers, &metadata).await?;
     let start = Instant::now() + RAMP;
     let measured = start..start + plan.duration;
     // The same calls in every run, whoever answers them.

@@ -22,6 +22,7 @@ use crate::{
     Fault,
     call::Call,
     client::{Failure, broken},
+    metadata::Metadata,
 };
 
 /// The names of the codes, by their numbers.
@@ -52,6 +53,7 @@ const PREFIX: usize = 5;
 #[derive(Debug)]
 pub(crate) struct Connection {
     address: String,
+    metadata: Metadata,
     link: Mutex<Link>,
 }
 
@@ -69,7 +71,14 @@ struct Link {
 
 impl Connection {
     pub(crate) async fn open(address: &str) -> Result<Self, Fault> {
-        Ok(Self { address: address.to_owned(), link: Mutex::new(Link::open(address, 0).await?) })
+        let link = Mutex::new(Link::open(address, 0).await?);
+        Ok(Self { address: address.to_owned(), metadata: Metadata::default(), link })
+    }
+
+    /// The same, with this in each call.
+    pub(crate) fn with(mut self, metadata: &Metadata) -> Self {
+        self.metadata = metadata.clone();
+        self
     }
 
     /// The message of an answer with status OK.
@@ -80,6 +89,7 @@ impl Connection {
             .header("grpc-timeout", format!("{}m", deadline.as_millis()))
             .body(Full::new(framed(&call.message())))
             .map_err(|_| "not a request")?;
+        request.headers_mut().extend(self.metadata.next());
         let mut lost = None;
         loop {
             let (mut sender, number) = self.sender(lost).await?;

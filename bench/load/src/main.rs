@@ -1,7 +1,8 @@
-//! The callers of `bench/upstream` and `bench/soak`.
+//! The callers of `bench/upstream`, `bench/soak` and `bench/door`.
 //!
 //! [`closed`] lets a fixed number of callers call, each as soon as its last call has ended; [`overload`] lets calls come at
-//! a fixed rate, whatever becomes of them; [`soak`] lets callers of every kind call for as long as they are told. A [`call`] goes through a [`client`], over [`rest`] or over [`grpc`], its
+//! a fixed rate, whatever becomes of them; [`soak`] lets callers of every kind call for as long as they are told. A [`call`] goes through a [`client`], over [`rest`] or over [`grpc`], which may have
+//! [`metadata`], its
 //! answer is held against the [`answers`] that the API gives, and what came of it is noted in a [`tally`]. The result is
 //! one JSON document on stdout.
 //!
@@ -12,6 +13,7 @@ mod call;
 mod client;
 mod closed;
 mod grpc;
+mod metadata;
 mod overload;
 mod rest;
 mod soak;

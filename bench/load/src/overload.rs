@@ -17,6 +17,7 @@ use crate::{
     answers::Answers,
     call::Call,
     client::{Client, Failure, Protocol},
+    metadata::Metadata,
     tally::{Latencies, Summary, Tally, Window, percentile},
 };
 
@@ -88,7 +89,9 @@ pub(crate) async fn run(plan: &Plan, answers: &Arc<Answers>) -> Result<Report, F
 /// A client for each connection, and one more.
 async fn connect(plan: &Plan, answers: &Arc<Answers>) -> Result<Vec<Arc<Client>>, Fault> {
     let count = plan.connections + 1;
-    let clients = Client::connect(Protocol::Grpc, &plan.address, count, count, plan.deadline, answers);
+    let nothing = Metadata::default();
+    let clients =
+        Client::connect(Protocol::Grpc, &plan.address, count, count, plan.deadline, answers, &nothing);
     Ok(clients.await?.into_iter().map(Arc::new).collect())
 }
 

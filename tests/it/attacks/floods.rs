@@ -102,6 +102,39 @@ async fn a_flood_of_frames_that_nobody_knows_ends_the_connection() {
     flooded("flood of unknown frames", unknown, OVERHEAD).await;
 }
 
+/// Those that were cut come back at once, with another flood.
+#[tokio::test]
+async fn attackers_that_come_back_again_and_again_do_not_shut_honest_callers_out() {
+    let api = shop(10).await;
+    let victim = Victim::before(&api, &[]).await;
+    let honest = Honest::beside(&victim).await;
+    let before = victim.used();
+    let floods: [fn(&mut Attacker, usize); 4] = [
+        |attacker, _| attacker.frame(Frame::PING, 0, 0, &[7; 8]),
+        |attacker, _| attacker.frame(Frame::SETTINGS, 0, 0, &[]),
+        |attacker, _| attacker.frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]),
+        |attacker, index| {
+            let stream = 2 * u32::try_from(index).unwrap() + 1;
+            attacker.call(stream, GET_PRODUCT, SEVEN);
+            attacker.frame(Frame::RST_STREAM, 0, stream, &[0, 0, 0, 8]);
+        },
+    ];
+    let mut attackers = tokio::task::JoinSet::new();
+    for number in 0..8 {
+        let address = victim.address;
+        attackers.spawn(async move {
+            for round in 0..12 {
+                let mut attacker = Attacker::at(address, &[]).await;
+                attacker.flood(MANY, floods[(number + round) % 4]).await;
+                attacker.closed().await;
+            }
+        });
+    }
+    attackers.join_all().await;
+    let got = "96 connections cut";
+    victim.tell("8 attackers that come back 12 times", got, before, LITTLE, &honest.fared().await);
+}
+
 #[tokio::test]
 async fn headers_that_never_end_end_the_connection() {
     let block = field(b"x", &[b'y'; 16_000]);
