@@ -39,6 +39,8 @@ mod http_rule;
 mod layout;
 /// Which REST request a message becomes.
 mod mapping;
+/// Every policy before every kind of caller, and all of it renewed under load.
+mod matrix;
 /// The program: its command line, its logs, how it starts and stops.
 mod process;
 /// What protects the API, and what its callers notice of that.
