@@ -8,6 +8,7 @@ mod explain;
 mod file;
 mod input;
 mod keys;
+mod limits;
 mod reader;
 mod routes;
 mod serve;

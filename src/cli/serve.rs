@@ -10,6 +10,7 @@ use tokio::{
 use super::{
     Exit,
     input::Input,
+    limits,
     reader::{self, Faults},
     settings::{FileSettings, LogSettings, Logs, ServeSettings, SourceSettings},
 };
@@ -41,6 +42,8 @@ pub(super) struct Signals {
 pub(super) fn run(args: &Args, input: &Input<'_>, unknown: &[String]) -> Result<Exit, Faults> {
     let ((config, logs), contract) = reader::both(args.settings(input), args.source.contract(input))?;
     logs.init();
+    limits::forbid_core_dumps();
+    limits::raise_open_files(config.connections.max_connections);
     for name in unknown {
         tracing::warn!("{name} is not a setting, so it is ignored (serve --help lists all)");
     }

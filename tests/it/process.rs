@@ -21,6 +21,33 @@ async fn client(address: &str) -> ProductServiceClient<Channel> {
     )
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn secrets_stay_out_of_core_dumps_and_there_are_as_many_open_files_as_may_be() {
+    let words = [
+        "serve",
+        "--upstream",
+        "http://127.0.0.1:9",
+        "--listen",
+        "127.0.0.1:0",
+        "--max-connections",
+        "9000000000",
+    ];
+    let mut program = Program::start(&words, &[("BRIDGE_LOG_FORMAT", "json")]);
+    let line = program.log("open files").await;
+    let told = "there may be fewer open files (ulimit -n) than --max-connections 9000000000 needs";
+    assert_eq!((line["message"].as_str(), line["severity"].as_str()), (Some(told), Some("WARNING")));
+    program.address().await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", program.id())).unwrap();
+    let row = |name: &str| -> Vec<String> {
+        let row = limits.lines().find_map(|row| row.strip_prefix(name)).unwrap();
+        row.split_whitespace().take(2).map(str::to_owned).collect()
+    };
+    assert!(["0", "1"].contains(&&*row("Max core file size")[0]), "{limits}");
+    let files = row("Max open files");
+    assert_eq!(files[0], files[1]);
+}
+
 #[tokio::test]
 async fn serve_prints_the_real_address_and_answers_there() {
     let api = Api::saying(r#"{"product":{"title":"Pie"}}"#).await;
