@@ -177,8 +177,8 @@ pub enum ClientAuth {
 pub struct DoorConfig {
     /// The file of API keys; `None` is none.
     pub keys: Option<PathBuf>,
-    /// The issuer whose tokens are believed; `None` is none.
-    pub tokens: Option<TokenConfig>,
+    /// Whose tokens are believed.
+    pub tokens: TokenConfig,
     /// What every method requires that no policy is for; `None` is everything that can be proved here: a key where
     /// there is a file of them, a token where there is an issuer, a certificate where there is a CA.
     pub require: Option<Requirement>,
@@ -196,18 +196,25 @@ pub struct DoorConfig {
 /// Whose tokens are believed, and what they have to say.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenConfig {
-    /// The `iss` of tokens.
-    pub issuer: String,
-    /// The `aud` of tokens; one of these has to be in it. It keeps tokens for others from being good here.
-    pub audiences: Vec<String>,
-    /// Where the keys of the issuer are.
-    pub jwks: JwksSource,
+    /// The issuers; empty is none.
+    pub issuers: Vec<IssuerConfig>,
     /// The algorithms that a token may be signed by.
     pub algorithms: Vec<TokenAlgorithm>,
-    /// How much the clock of the issuer may differ from ours, in whole seconds.
+    /// How much the clock of an issuer may differ from ours, in whole seconds.
     pub clock_skew: Duration,
     /// The scopes that methods need; all that fit count.
     pub scopes: Vec<ScopePolicy>,
+}
+
+/// An issuer of tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuerConfig {
+    /// The `iss` of its tokens.
+    pub name: String,
+    /// The `aud` of its tokens; one of these has to be in it. It keeps tokens for others from being good here.
+    pub audiences: Vec<String>,
+    /// Where its keys are.
+    pub jwks: JwksSource,
 }
 
 /// The Redis in which all replicas count the calls of callers.
@@ -366,6 +373,8 @@ pub const MAX_CONNECTIONS: usize = 10_000;
 pub const MAX_CONNECTIONS_PER_ADDRESS: usize = 1000;
 /// Soon enough for a key that was revoked.
 pub const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
+/// Clocks that are kept right differ by less.
+pub const TOKEN_CLOCK_SKEW: Duration = Duration::from_secs(30);
 /// A hundred times what a Redis nearby takes, and little beside what a call takes.
 pub const RATES_REDIS_TIMEOUT: Duration = Duration::from_millis(100);
 /// Far more than an API serves at a time: at 50 ms a call this is 20,000 calls a second.
@@ -474,6 +483,19 @@ impl Default for CacheConfig {
             ttl: Vec::new(),
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
+        }
+    }
+}
+
+// === impl TokenConfig ===
+
+impl Default for TokenConfig {
+    fn default() -> Self {
+        Self {
+            issuers: Vec::new(),
+            algorithms: TokenAlgorithm::ALL.to_vec(),
+            clock_skew: TOKEN_CLOCK_SKEW,
+            scopes: Vec::new(),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Whatever a stranger shows at the door: a file of keys that nobody meant is told, and nobody is let in but by the good key, or
-//! by a token that its issuer has signed and that says what it has to.
+//! Whatever a stranger shows at the door: a file of keys that nobody meant is told, and nobody is let in but by the good key, or by
+//! a token that its issuer has signed and that says what it has to.
 #![no_main]
 
 use std::{
@@ -10,8 +10,8 @@ use std::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures_util::FutureExt;
 use grpc_rest_bridge::{
-    config::{DoorConfig, TokenConfig},
-    door::{ApiKey, Door, JwksSource, Keys, Shown, TokenAlgorithm},
+    config::{DoorConfig, IssuerConfig, TokenConfig},
+    door::{ApiKey, Door, JwksSource, Keys, Shown},
     reload::Text,
 };
 use http::{HeaderMap, HeaderValue};
@@ -22,8 +22,10 @@ use serde_json::{Value, json};
 /// When everything happens.
 const NOW: u64 = 1_800_000_000;
 const METHOD: &str = "/shop.v1.ProductService/GetProduct";
+/// Two issuers with the same key, and whom their tokens are for.
+const ISSUERS: [(&str, &str); 2] = [("https://issuer", "shop"), ("https://other", "warehouse")];
 
-/// Two doors, and what opens them.
+/// Doors, and what opens them.
 struct House {
     by_key: Door,
     key: ApiKey,
@@ -44,19 +46,20 @@ static HOUSE: LazyLock<House> = LazyLock::new(|| {
     let signer = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
     let x = BASE64_URL_SAFE_NO_PAD.encode(signer.public_key());
     let jwks = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": x}]});
-    let tokens = TokenConfig {
-        issuer: "https://issuer".to_owned(),
-        audiences: vec!["shop".to_owned()],
-        jwks: JwksSource::File(write("jwks.json", jwks.to_string())),
-        algorithms: vec![TokenAlgorithm::Rs256, TokenAlgorithm::Es256, TokenAlgorithm::EdDsa],
-        clock_skew: Duration::ZERO,
-        scopes: vec!["*=read".parse().unwrap()],
+    let place = JwksSource::File(write("jwks.json", jwks.to_string()));
+    let issuer = |(name, audience): (&str, &str)| IssuerConfig {
+        name: name.to_owned(),
+        audiences: vec![audience.to_owned()],
+        jwks: place.clone(),
     };
+    let scopes = vec!["*=read".parse().unwrap()];
+    let claims = TokenConfig { clock_skew: Duration::ZERO, scopes, ..TokenConfig::default() };
+    let tokens = TokenConfig { issuers: ISSUERS.into_iter().map(issuer).collect(), ..claims };
     let door = |config: &DoorConfig| Door::new(config, false, &[&METHOD[1..]]).unwrap();
     House {
         by_key: door(&DoorConfig { keys, ..DoorConfig::default() }),
         key,
-        by_token: door(&DoorConfig { tokens: Some(tokens), ..DoorConfig::default() }),
+        by_token: door(&DoorConfig { tokens, ..DoorConfig::default() }),
         signer,
     }
 });
@@ -90,31 +93,43 @@ fn show_signed(claims: &[u8]) {
     let message = format!("{}.{}", part(br#"{"alg":"EdDSA","kid":"k"}"#), part(claims));
     let signature = HOUSE.signer.sign(message.as_bytes());
     let value = format!("Bearer {message}.{}", part(signature.as_ref()));
-    if is_admitted(&HOUSE.by_token, "authorization", value.as_bytes()) {
-        // Strings that nobody reads may be none.
-        let Ok(claims) = serde_json::from_str::<Value>(&String::from_utf8_lossy(claims)) else { return };
-        let has = |list: &Value, word: &str| list.as_array().is_some_and(|list| list.contains(&json!(word)));
-        let words = |claim: &Value, word: &str| {
-            claim.as_str().is_some_and(|text| text.split(' ').any(|found| found == word))
-        };
-        assert!(claims["iss"] == "https://issuer" || has(&claims["iss"], "https://issuer"), "{claims}");
-        assert!(claims["aud"] == "shop" || has(&claims["aud"], "shop"), "{claims}");
-        assert!(claims["sub"].as_str().is_some_and(|sub| (1..=255).contains(&sub.len())), "{claims}");
-        assert!(claims["exp"].as_f64().is_some_and(|exp| exp > NOW as f64), "{claims}");
-        assert!(
-            words(&claims["scope"], "read") || words(&claims["scp"], "read") || has(&claims["scp"], "read"),
-            "{claims}"
-        );
-    }
+    let Some(name) = admitted(&HOUSE.by_token, "authorization", value.as_bytes()) else { return };
+    let Some(claims) = checked(&name, claims) else { return };
+    let has = |audience: &str| {
+        claims["aud"] == audience
+            || claims["aud"].as_array().is_some_and(|all| all.contains(&json!(audience)))
+    };
+    assert!(ISSUERS.iter().any(|(name, audience)| claims["iss"] == *name && has(audience)), "{claims}");
+}
+
+/// The claims of somebody who was let in under this name, who has to have said all that is needed.
+fn checked(name: &str, claims: &[u8]) -> Option<Value> {
+    // Strings that nobody reads may be none.
+    let claims: Value = serde_json::from_str(&String::from_utf8_lossy(claims)).ok()?;
+    let words =
+        |claim: &Value| claim.as_str().is_some_and(|text| text.split(' ').any(|found| found == "read"));
+    let has = |list: &Value| list.as_array().is_some_and(|list| list.contains(&json!("read")));
+    let text = |claim: &str| claims[claim].as_str().filter(|text| (1..=255).contains(&text.len()));
+    let (issuer, subject) = (text("iss").unwrap(), text("sub").unwrap());
+    assert_eq!(name, format!("token:{issuer}#{subject}"));
+    assert!(!issuer.contains('#'), "{claims}");
+    assert!(claims["exp"].as_u64().is_some_and(|exp| exp > NOW), "{claims}");
+    assert!(words(&claims["scope"]) || words(&claims["scp"]) || has(&claims["scp"]), "{claims}");
+    Some(claims)
 }
 
 fn is_admitted(door: &Door, name: &'static str, value: &[u8]) -> bool {
+    admitted(door, name, value).is_some()
+}
+
+/// The name of who is let in.
+fn admitted(door: &Door, name: &'static str, value: &[u8]) -> Option<String> {
     // What is no legal header never gets this far.
-    let Ok(value) = HeaderValue::from_bytes(value) else { return false };
+    let value = HeaderValue::from_bytes(value).ok()?;
     let headers = HeaderMap::from_iter([(http::HeaderName::from_static(name), value)]);
     let now: SystemTime = UNIX_EPOCH + Duration::from_secs(NOW);
     let shown = Shown { path: METHOD, headers: &headers, peer: None, now };
     // Keys that are in files are not waited for.
     let admitted = door.admit(&shown).now_or_never().expect("nothing is waited for");
-    admitted.is_ok_and(|caller| caller.is_some())
+    admitted.ok()?.map(|caller| caller.name.to_string())
 }

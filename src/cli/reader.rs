@@ -218,7 +218,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A fault of one value of a setting, or of the setting.
-    fn fault_of(&mut self, id: &str, value: Option<&str>, what: String, mend: &str) {
+    pub(super) fn fault_of(&mut self, id: &str, value: Option<&str>, what: String, mend: &str) {
         let (place, what) = match self.input.origin(id) {
             Some(Origin::Variable) => (variable(id), what),
             Some(Origin::File(entry)) => {

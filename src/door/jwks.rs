@@ -38,8 +38,8 @@ pub enum JwksSource {
     File(PathBuf),
     /// The URL of a JWK set.
     Url(Uri),
-    /// Where the OpenID configuration of this issuer says.
-    Discovery(String),
+    /// Where the OpenID configuration of the issuer says.
+    Discovery,
 }
 
 /// The keys of an issuer.
@@ -52,6 +52,7 @@ pub(super) enum IssuerKeys {
 /// Keys that are asked for.
 #[derive(Debug)]
 pub(super) struct Server {
+    issuer: String,
     source: JwksSource,
     fetcher: Fetcher,
     current: ArcSwap<KeySet>,
@@ -108,18 +109,20 @@ impl JwksSource {
 // === impl IssuerKeys ===
 
 impl IssuerKeys {
-    pub(super) fn new(source: &JwksSource) -> Result<Self, Vec<Fault>> {
+    /// Those of this issuer.
+    pub(super) fn new(issuer: &str, source: &JwksSource) -> Result<Self, Vec<Fault>> {
         let url = match source {
             JwksSource::File(file) => {
                 return Reloaded::read("keys of the token issuer", vec![file.clone()], KeySet::of_file)
                     .map(Self::File);
             }
             JwksSource::Url(url) => url.clone(),
-            JwksSource::Discovery(issuer) => discovery(issuer).map_err(|what| vec![no_url(what)])?,
+            JwksSource::Discovery => discovery(issuer).map_err(|what| vec![no_url(issuer, what)])?,
         };
-        let fetcher = Fetcher::new(&url).map_err(|what| vec![no_url(what)])?;
+        let fetcher = Fetcher::new(&url).map_err(|what| vec![no_url(issuer, what)])?;
+        let (issuer, source) = (issuer.to_owned(), source.clone());
         let (current, asked) = (ArcSwap::default(), Mutex::new(None));
-        Ok(Self::Server(Box::new(Server { source: source.clone(), fetcher, current, asked })))
+        Ok(Self::Server(Box::new(Server { issuer, source, fetcher, current, asked })))
     }
 
     /// Keeps them fresh, for ever.
@@ -142,6 +145,14 @@ impl IssuerKeys {
                 server.ask_again().await;
                 server.current.load().find(id, algorithm)
             }
+        }
+    }
+
+    /// Whether this very key is shown still.
+    pub(super) fn has(&self, key: &Arc<VerifyingKey>) -> bool {
+        match self {
+            Self::File(file) => file.current().has(key),
+            Self::Server(server) => server.current.load().has(key),
         }
     }
 
@@ -173,7 +184,9 @@ impl Server {
         match self.ask().await {
             Ok(keys) => self.current.store(Arc::new(keys.with_known(&self.current.load()))),
             // Those that are known go on.
-            Err(error) => tracing::error!(error, "the keys of the token issuer cannot be had"),
+            Err(error) => {
+                tracing::error!(issuer = self.issuer, error, "the keys of the token issuer cannot be had")
+            }
         }
         *asked = Some(Instant::now());
     }
@@ -181,7 +194,7 @@ impl Server {
     async fn ask(&self) -> Result<KeySet, String> {
         let url = match &self.source {
             JwksSource::Url(url) => url.clone(),
-            JwksSource::Discovery(issuer) => self.discover(issuer).await?,
+            JwksSource::Discovery => self.discover().await?,
             JwksSource::File(file) => return Err(format!("{} is no URL", file.display())),
         };
         let keys =
@@ -193,11 +206,12 @@ impl Server {
         }
     }
 
-    async fn discover(&self, issuer: &str) -> Result<Uri, String> {
+    async fn discover(&self) -> Result<Uri, String> {
+        let issuer = &self.issuer;
         let url = discovery(issuer)?;
         let found: Configuration = serde_json::from_slice(&self.fetcher.get(&url).await?)
             .map_err(|error| format!("{url} is no OpenID configuration: {error}"))?;
-        if found.issuer != issuer {
+        if found.issuer != *issuer {
             return Err(format!("{url} is the configuration of {:?}, not of {issuer:?}", found.issuer));
         }
         let keys: Uri =
@@ -233,6 +247,10 @@ impl KeySet {
         let known_or_new =
             |key: Arc<VerifyingKey>| known.keys.iter().find(|known| known.is(&key)).cloned().unwrap_or(key);
         Self { keys: self.keys.into_iter().map(known_or_new).collect() }
+    }
+
+    fn has(&self, key: &Arc<VerifyingKey>) -> bool {
+        self.keys.iter().any(|known| Arc::ptr_eq(known, key))
     }
 
     /// A token that names no key may be signed by the only one that there is for its algorithm.
@@ -286,8 +304,12 @@ fn discovery(issuer: &str) -> Result<Uri, String> {
     JwksSource::is_safe(&url).map(|()| url)
 }
 
-fn no_url(what: String) -> Fault {
-    Fault::new("--token-issuer", what, "name the https URL of the issuer, or its keys as --token-jwks")
+fn no_url(issuer: &str, what: String) -> Fault {
+    Fault::new(
+        format!("--token-issuer {issuer}"),
+        what,
+        "name the https URL of the issuer, or its keys as --token-jwks",
+    )
 }
 
 #[cfg(test)]

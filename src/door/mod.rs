@@ -6,9 +6,13 @@
 //! that is.
 
 mod audit;
+mod claims;
+mod faults;
+mod issuer;
 mod jwks;
 mod key;
 mod keys;
+mod proofs;
 mod rates;
 mod requirement;
 mod signatures;
@@ -16,7 +20,6 @@ mod token;
 
 use std::{
     collections::HashMap,
-    future::pending,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -26,6 +29,7 @@ use tonic::Code;
 
 pub use self::{
     audit::{Audit, Refused},
+    claims::is_issuer,
     jwks::JwksSource,
     key::ApiKey,
     keys::{KeyEntry, Keys},
@@ -34,13 +38,11 @@ pub use self::{
     token::TokenAlgorithm,
 };
 use self::{
+    proofs::Proofs,
     rates::{Rates, Shared},
-    token::Tokens,
 };
-use crate::{config::DoorConfig, error::Error, fault::Fault, reload::Reloaded, tls::Peer};
+use crate::{config::DoorConfig, error::Error, fault::Fault, tls::Peer};
 
-/// The header that a key comes in.
-const X_API_KEY: &str = "x-api-key";
 /// The reason where nothing was shown that could have been enough.
 const MISSING: &str = "CREDENTIALS_MISSING";
 
@@ -51,16 +53,16 @@ pub struct Door {
     methods: HashMap<String, Requirement>,
     /// Of all other paths, known or not.
     others: Requirement,
-    keys: Option<Arc<Reloaded<Keys>>>,
-    tokens: Option<Tokens>,
+    proofs: Proofs,
     rates: Rates,
 }
 
 /// Who was let in.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// What it has proved and the name that it has there, so that nobody is taken for another by a name alone: `key:` and the
-    /// name of its key, else `token:` and the subject of its token, else `mtls:` and the first name in its certificate.
+    /// What it has proved and the name that it has there, so that nobody is taken for another by a name alone: by the
+    /// first proof that its method requires, `key:NAME` by the entry of its key, `token:ISSUER#SUBJECT`, or `mtls:NAME` by the
+    /// first name in its certificate.
     pub name: Arc<str>,
     /// How often it may call, if its key says so.
     rates: Option<Arc<[Rate]>>,
@@ -93,65 +95,27 @@ impl Door {
     ) -> Result<Self, Vec<Fault>> {
         let can = |proof| match proof {
             Proof::Key => config.keys.is_some(),
-            Proof::Token => config.tokens.is_some(),
+            Proof::Token => !config.tokens.issuers.is_empty(),
             Proof::Mtls => callers_have_certificates,
         };
         let all = || Requirement::all_of(Proof::ALL.into_iter().filter(|proof| can(*proof)).collect());
         let others = config.require.clone().unwrap_or_else(all);
-        let mut faults = Vec::new();
-        for policy in &config.policies {
-            faults.extend(unprovable(&format!("--policy {policy}"), &policy.requirement, can));
-            if !methods.iter().any(|method| policy.methods.matches(method)) {
-                faults.push(names_nothing(&format!("--policy {policy}"), methods));
-            }
-        }
-        faults.extend(unprovable("--require", &others, can));
-        let keys =
-            config.keys.clone().map(|file| Reloaded::read("API keys", vec![file], Keys::parse)).transpose();
-        let keys = keys.unwrap_or_else(|more| {
-            faults.extend(more);
-            None
-        });
-        let scopes = config.tokens.iter().flat_map(|tokens| &tokens.scopes);
-        for scope in scopes.filter(|scope| !methods.iter().any(|method| scope.methods.matches(method))) {
-            faults.push(names_nothing(&format!("--token-scope {scope}"), methods));
-        }
-        let tokens = config.tokens.as_ref().map(Tokens::new).transpose();
-        let tokens = tokens.unwrap_or_else(|more| {
-            faults.extend(more);
-            None
-        });
+        let mut faults = faults::faults(config, &others, can, methods);
+        let proofs = Proofs::new(config).map_err(|more| faults.extend(more));
         let shared = config.shared_rates.as_ref().map(Shared::new).transpose();
-        let shared = shared.unwrap_or_else(|more| {
-            faults.extend(more);
-            None
-        });
-        if !faults.is_empty() {
-            return Err(faults);
-        }
+        let shared = shared.map_err(|more| faults.extend(more));
+        let (Ok(proofs), Ok(shared), true) = (proofs, shared, faults.is_empty()) else { return Err(faults) };
         let of = |method: &str| {
             let policy = config.policies.iter().find(|policy| policy.methods.matches(method));
             policy.map_or(&others, |policy| &policy.requirement).clone()
         };
         let methods = methods.iter().map(|method| (format!("/{method}"), of(method))).collect();
-        Ok(Self { methods, others, keys, tokens, rates: Rates::new(&config.rates, shared) })
+        Ok(Self { methods, others, proofs, rates: Rates::new(&config.rates, shared) })
     }
 
     /// Keeps keys and issuers fresh and the counts of rates shared, for ever.
     pub async fn follow(&self, every: Duration) {
-        let keys = async {
-            match &self.keys {
-                Some(keys) => keys.clone().follow(every).await,
-                None => pending().await,
-            }
-        };
-        let issuer = async {
-            match &self.tokens {
-                Some(tokens) => tokens.follow(every).await,
-                None => pending().await,
-            }
-        };
-        tokio::join!(keys, issuer, self.rates.follow(every));
+        tokio::join!(self.proofs.follow(every), self.rates.follow(every));
     }
 
     /// Waits until this is known of shared rates: whether they can be. It needs that [`Self::follow`] runs.
@@ -177,7 +141,7 @@ impl Door {
         let requirement = self.methods.get(shown.path).unwrap_or(&self.others);
         let mut refusal = None;
         for proofs in requirement.alternatives() {
-            match self.prove(proofs, requirement, shown).await {
+            match self.proofs.prove(proofs, requirement, shown).await {
                 Ok(caller) => return self.counted(caller).await,
                 // What was shown and is no good says more than what was not shown.
                 Err(why) if refusal.as_ref().is_none_or(is_missing) => refusal = Some(why),
@@ -187,72 +151,15 @@ impl Door {
         Err(refusal.unwrap_or_else(|| missing(requirement)))
     }
 
-    async fn prove(
-        &self,
-        proofs: &[Proof],
-        whole: &Requirement,
-        shown: &Shown<'_>,
-    ) -> Result<Option<Caller>, Error> {
-        let mut caller = None;
-        for proof in proofs {
-            let found = match proof {
-                Proof::Key => self.by_key(whole, shown)?,
-                Proof::Token => Caller::named(self.by_token(whole, shown).await?),
-                Proof::Mtls => Caller::named(by_certificate(shown).ok_or_else(|| missing(whole))?),
-            };
-            caller.get_or_insert(found);
-        }
-        Ok(caller)
-    }
-
     async fn counted(&self, caller: Option<Caller>) -> Result<Option<Caller>, Error> {
         if let Some(caller) = &caller {
             self.rates.count(&caller.name, caller.rates.as_ref()).await?;
         }
         Ok(caller)
     }
-
-    fn by_key(&self, whole: &Requirement, shown: &Shown<'_>) -> Result<Caller, Error> {
-        let mut given = shown.headers.get_all(X_API_KEY).iter();
-        let Some(key) = given.next() else { return Err(missing(whole)) };
-        let keys = self.keys.as_ref().map(|keys| keys.current());
-        let known = key.to_str().ok().zip(keys.as_ref()).and_then(|(key, keys)| keys.find(key));
-        // Which of several was meant is nobody's to guess.
-        let Some(entry) = known.filter(|_| given.next().is_none()) else {
-            return Err(refused(
-                Code::Unauthenticated,
-                "API_KEY_INVALID",
-                "the API key is not valid",
-                "no key of ours".to_owned(),
-            ));
-        };
-        let who = format!("key {} of {}", entry.id, entry.name);
-        if entry.revoked {
-            return Err(refused(Code::Unauthenticated, "API_KEY_REVOKED", "the API key was taken back", who));
-        }
-        if entry.has_expired(shown.now) {
-            return Err(refused(Code::Unauthenticated, "API_KEY_EXPIRED", "the API key has expired", who));
-        }
-        if !entry.is_for(shown.path.trim_start_matches('/')) {
-            return Err(refused(
-                Code::PermissionDenied,
-                "API_KEY_METHOD_BLOCKED",
-                "the API key is not for this method",
-                who,
-            ));
-        }
-        Ok(Caller { name: entry.caller.clone(), rates: Some(entry.rates.clone()) })
-    }
-
-    async fn by_token(&self, whole: &Requirement, shown: &Shown<'_>) -> Result<Arc<str>, Error> {
-        let method = shown.path.trim_start_matches('/');
-        let caller = match &self.tokens {
-            Some(tokens) => tokens.caller(shown.headers, method, shown.now).await?,
-            None => None,
-        };
-        caller.ok_or_else(|| missing(whole))
-    }
 }
+
+// === impl Caller ===
 
 impl Caller {
     fn named(name: Arc<str>) -> Self {
@@ -260,8 +167,13 @@ impl Caller {
     }
 }
 
-fn by_certificate(shown: &Shown<'_>) -> Option<Arc<str>> {
-    shown.peer?.names.first().map(|name| format!("{}:{name}", Proof::Mtls).into())
+// === impl Shown ===
+
+impl Shown<'_> {
+    /// `service/method`.
+    fn method(&self) -> &str {
+        self.path.trim_start_matches('/')
+    }
 }
 
 fn is_missing(error: &Error) -> bool {
@@ -275,35 +187,6 @@ fn missing(requirement: &Requirement) -> Error {
 
 fn refused(code: Code, reason: &'static str, what: &str, detail: String) -> Error {
     Error::NotAdmitted { code, reason, what: what.to_owned(), detail }
-}
-
-fn unprovable(place: &str, requirement: &Requirement, can: impl Fn(Proof) -> bool) -> Option<Fault> {
-    let proof = Proof::ALL.into_iter().find(|proof| requirement.knows(*proof) && !can(*proof))?;
-    Some(match proof {
-        Proof::Key => {
-            Fault::new(place, "requires a key, and there are none", "name the file of them as --api-keys")
-        }
-        Proof::Token => Fault::new(
-            place,
-            "requires a token, and there is no issuer of them",
-            "name the issuer as --token-issuer",
-        ),
-        Proof::Mtls => Fault::new(
-            place,
-            "requires a certificate, and callers are asked for none",
-            "name the CA that issues theirs as --tls-client-ca",
-        ),
-    })
-}
-
-fn names_nothing(place: &str, methods: &[&str]) -> Fault {
-    let known = methods.iter().take(8).copied().collect::<Vec<_>>().join(", ");
-    let more = if methods.len() > 8 { ", …" } else { "" };
-    Fault::new(
-        place,
-        "names no method that is served",
-        format!("write SERVICE/METHOD, with * for anything; there are {known}{more}"),
-    )
 }
 
 #[cfg(test)]

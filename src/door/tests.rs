@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue};
 use zeroize::Zeroizing;
 
-use super::*;
+use super::{proofs::X_API_KEY, *};
 use crate::{error::CallContext, reload::Text};
 
 const GET: &str = "/shop.v1.ProductService/GetProduct";

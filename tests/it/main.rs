@@ -35,6 +35,8 @@ mod found;
 mod headers;
 /// HTTP rules by the cases that public projects test theirs with.
 mod http_rule;
+/// Bearer tokens of several issuers, and what is theirs alone.
+mod issuers;
 /// The structure of the source: who may use whom.
 mod layout;
 /// Which REST request a message becomes.

@@ -185,7 +185,7 @@ async fn each_policy_lets_in_whom_it_says_and_tells_the_others_why_not() {
         tls.client_auth = ClientAuth::Requested;
         let door = |door: &mut grpc_rest_bridge::config::DoorConfig| {
             door.keys = Some(path.clone());
-            door.tokens = Some(issuer.config());
+            door.tokens = issuer.config();
             door.require = Some(policy.parse().unwrap());
         };
         let bridge = Bridge::to(&api.url()).tls(tls).door(door).start().await;
@@ -284,7 +284,7 @@ async fn certificates_keys_and_jwks_are_renewed_under_load_and_no_call_fails() {
     let path = files.write("keys.toml", &entry);
     let door = |door: &mut grpc_rest_bridge::config::DoorConfig| {
         door.keys = Some(path.clone());
-        door.tokens = Some(issuer.config());
+        door.tokens = issuer.config();
         door.require = Some("key+token".parse().unwrap());
     };
     let bridge = Bridge::to(&api.url()).tls(files.config()).door(door).start().await;

@@ -3,7 +3,7 @@ use grpc_rest_bridge::shop::v1::{ListProductsRequest, product_service_client::Pr
 use serde_json::{Value, json};
 use tonic::{Code, Request, Status};
 
-use crate::support::{Api, Bridge, Issuer, Program, Signer, reason, unsigned};
+use crate::support::{Api, Bridge, Issuer, Program, Signer, now, reason, unsigned, with};
 
 /// A bridge that believes an issuer.
 struct House {
@@ -18,7 +18,7 @@ impl House {
         let api = Api::saying(r#"{"products":[]}"#).await;
         let issuer = Issuer::with(signers).await;
         let tokens = issuer.config();
-        let bridge = Bridge::to(&api.url()).door(|door| door.tokens = Some(tokens)).start().await;
+        let bridge = Bridge::to(&api.url()).door(|door| door.tokens = tokens).start().await;
         Self { bridge, issuer, _api: api }
     }
 
@@ -41,9 +41,7 @@ impl House {
     }
 
     fn claims_with(&self, claim: &str, value: Value) -> Value {
-        let mut claims = self.issuer.claims();
-        claims[claim] = value;
-        claims
+        with(self.issuer.claims(), claim, value)
     }
 }
 
@@ -53,10 +51,6 @@ fn told(code: Code, reason: &str, message: &str) -> (Code, String, String) {
 
 fn invalid() -> (Code, String, String) {
     told(Code::Unauthenticated, "ACCESS_TOKEN_INVALID", "the bearer token is not valid")
-}
-
-fn now() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
 }
 
 #[tokio::test]
@@ -94,6 +88,7 @@ async fn a_token_that_is_not_for_here_is_told_like_any_bad_one() {
         ("exp", json!("never")),
         ("aud", Value::Null),
         ("iss", Value::Null),
+        ("iss", json!([house.issuer.url])),
     ];
     for (claim, value) in cases {
         let token = signer.token(&house.claims_with(claim, value.clone()));
@@ -237,7 +232,7 @@ async fn keys_of_other_kinds_do_not_spoil_the_good_ones() {
     let strange = json!({"kty": "strange", "kid": "z"});
     house.issuer.publish_raw(vec![strange, secret, encrypts, json!(7), signer.jwk()]);
     let fresh =
-        Bridge::to("http://127.0.0.1:9").door(|door| door.tokens = Some(house.issuer.config())).start().await;
+        Bridge::to("http://127.0.0.1:9").door(|door| door.tokens = house.issuer.config()).start().await;
     let house = House { bridge: fresh, ..house };
     let token = format!("Bearer {}", signer.token(&house.issuer.claims()));
     // It is let in, and finds no API.
@@ -249,8 +244,9 @@ async fn an_issuer_that_cannot_be_asked_is_not_the_fault_of_the_caller() {
     let signer = Signer::es256("e");
     let mut house = House::of(&[&signer]).await;
     let mut tokens = house.issuer.config();
-    tokens.jwks = grpc_rest_bridge::door::JwksSource::Url("http://127.0.0.1:9/keys".parse().unwrap());
-    house.bridge = Bridge::to("http://127.0.0.1:9").door(|door| door.tokens = Some(tokens)).start().await;
+    tokens.issuers[0].jwks =
+        grpc_rest_bridge::door::JwksSource::Url("http://127.0.0.1:9/keys".parse().unwrap());
+    house.bridge = Bridge::to("http://127.0.0.1:9").door(|door| door.tokens = tokens).start().await;
     let message = "the keys that tell good tokens from others cannot be had";
     let unreachable = told(Code::Unavailable, "TOKEN_ISSUER_UNREACHABLE", message);
     assert_eq!(house.refusal(&signer.token(&house.issuer.claims())).await, unreachable);
@@ -265,8 +261,8 @@ async fn keys_can_come_from_a_file_which_is_read_again() {
         |signer: &Signer| std::fs::write(file.path(), json!({"keys": [signer.jwk()]}).to_string()).unwrap();
     write(&old);
     let mut tokens = house.issuer.config();
-    tokens.jwks = grpc_rest_bridge::door::JwksSource::File(file.path().to_owned());
-    house.bridge = Bridge::to(&house._api.url()).door(|door| door.tokens = Some(tokens)).start().await;
+    tokens.issuers[0].jwks = grpc_rest_bridge::door::JwksSource::File(file.path().to_owned());
+    house.bridge = Bridge::to(&house._api.url()).door(|door| door.tokens = tokens).start().await;
     house.serves(&old.token(&house.issuer.claims())).await;
     write(&new);
     let token = format!("Bearer {}", new.token(&house.issuer.claims()));
@@ -280,8 +276,8 @@ async fn settings_of_tokens_that_make_no_sense_are_told() {
     let cases: [(&[&str], &str); 4] = [
         (
             &["--token-issuer", "https://a"],
-            "--token-issuer: stands without --token-audience\n      name whom tokens have to be for, or tokens for others \
-             were good here",
+            "--token-issuer: https://a stands without --token-audience\n      name whom its tokens have to be for, or tokens \
+             for others were good here",
         ),
         (
             &["--token-audience", "shop"],

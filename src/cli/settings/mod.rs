@@ -9,6 +9,7 @@ mod door;
 mod file;
 mod headers;
 mod inbound;
+mod issuers;
 mod listen;
 mod logs;
 mod probe;

@@ -11,7 +11,7 @@ use grpc_rest_bridge::{
         UpstreamConfig,
     },
     contract::Contract,
-    shop::v1::product_service_client::ProductServiceClient,
+    shop::v1::{ListProductsRequest, product_service_client::ProductServiceClient},
     upstream::Stats,
 };
 use http::response::Parts;
@@ -19,7 +19,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpStream, sync::oneshot, task::JoinHandle};
 use tonic::{
-    Request, Response, Status,
+    Code, Request, Response, Status,
     transport::{Channel, Endpoint},
 };
 use tonic_types::{ErrorDetails, StatusExt};
@@ -70,6 +70,11 @@ impl Bridge {
     /// The typed client of the shop.
     pub(crate) async fn shop(&self) -> ProductServiceClient<Channel> {
         ProductServiceClient::new(self.channel().await).max_decoding_message_size(usize::MAX)
+    }
+
+    /// Lists the products with metadata of one's own; a failure is its code, reason and message.
+    pub(crate) async fn list(&self, metadata: &[(&'static str, &str)]) -> Result<(), (Code, String, String)> {
+        list(&self.endpoint(), metadata).await
     }
 
     /// Any unary call by its bytes; `method` is `service/method`.
@@ -181,6 +186,19 @@ async fn raw(address: SocketAddr, method: &str, headers: &[(&str, &str)], body: 
     let (head, body) =
         sender.send_request(request.body(Full::new(body)).unwrap()).await.unwrap().into_parts();
     (head, body.collect().await.unwrap().to_bytes())
+}
+
+/// Lists the products of the bridge at this place with metadata of one's own; a failure is its code, reason and message.
+pub(crate) async fn list(
+    bridge: &Endpoint,
+    metadata: &[(&'static str, &str)],
+) -> Result<(), (Code, String, String)> {
+    let mut request = Request::new(ListProductsRequest {});
+    for (name, value) in metadata {
+        request.metadata_mut().append(*name, value.parse().unwrap());
+    }
+    let listed = ProductServiceClient::new(bridge.connect().await.unwrap()).list_products(request).await;
+    listed.map(drop).map_err(|status| (status.code(), reason(&status), status.message().to_owned()))
 }
 
 /// Calls GetProduct of the bridge at this address with this frame and headers of one's own.

@@ -8,8 +8,8 @@ use std::sync::{
 use axum::{Json, Router, routing::get};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use grpc_rest_bridge::{
-    config::TokenConfig,
-    door::{JwksSource, TokenAlgorithm},
+    config::{IssuerConfig, TokenConfig},
+    door::JwksSource,
 };
 use ring::{
     rand::SystemRandom,
@@ -155,19 +155,26 @@ impl Issuer {
 
     /// The claims of a token that is good at the shop.
     pub(crate) fn claims(&self) -> Value {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let now = now();
         json!({"iss": self.url, "aud": "shop", "sub": "alice", "exp": now + 600, "scope": "products.read other"})
     }
 
     /// The settings that believe it.
     pub(crate) fn config(&self) -> TokenConfig {
-        TokenConfig {
-            issuer: self.url.clone(),
+        Self::config_of(&[self])
+    }
+
+    /// The settings that believe all of these.
+    pub(crate) fn config_of(issuers: &[&Self]) -> TokenConfig {
+        let issuer = |issuer: &&Self| IssuerConfig {
+            name: issuer.url.clone(),
             audiences: vec!["shop".to_owned()],
-            jwks: JwksSource::Discovery(self.url.clone()),
-            algorithms: vec![TokenAlgorithm::Rs256, TokenAlgorithm::Es256, TokenAlgorithm::EdDsa],
-            clock_skew: std::time::Duration::from_secs(30),
+            jwks: JwksSource::Discovery,
+        };
+        TokenConfig {
+            issuers: issuers.iter().map(issuer).collect(),
             scopes: vec!["*/ListProducts=products.read".parse().unwrap()],
+            ..TokenConfig::default()
         }
     }
 }
@@ -176,6 +183,17 @@ impl Drop for Issuer {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// The time, as tokens have it.
+pub(crate) fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// These claims without some of them, or with others.
+pub(crate) fn with(mut claims: Value, claim: &str, value: Value) -> Value {
+    claims[claim] = value;
+    claims
 }
 
 /// The two parts that are signed.

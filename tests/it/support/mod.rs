@@ -13,10 +13,10 @@ mod tap;
 
 pub(crate) use self::{
     api::{Api, RawApi, Seen, http2_api, json, read_head, tls_api},
-    bridge::{Bridge, Builder, details, raw_call, reason},
+    bridge::{Bridge, Builder, details, list, raw_call, reason},
     clock::Clock,
     faulty_redis::{FaultyRedis, Manners},
-    issuer::{Issuer, Signer, unsigned},
+    issuer::{Issuer, Signer, now, unsigned, with},
     kitchen::Kitchen,
     moody::{Mood, MoodyApi},
     pki::{Authority, Files},

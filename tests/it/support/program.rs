@@ -45,6 +45,15 @@ impl Program {
         }
     }
 
+    /// The one fault that keeps it from serving with these flags.
+    pub(crate) async fn fault_of(flags: &[&str]) -> String {
+        let serve = ["serve", "--upstream", "http://127.0.0.1:9", "--listen", "127.0.0.1:0"];
+        let ended = Self::run(&[&serve[..], flags].concat(), &[]).await;
+        assert!(matches!(ended.code, Some(2 | 78)), "{ended:?}");
+        let fault = ended.stderr.strip_prefix("error: 1 fault to mend:\n  ").unwrap_or(&ended.stderr);
+        fault.trim_end().to_owned()
+    }
+
     /// Starts it.
     pub(crate) fn start(words: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = Self::command(words, variables).spawn().unwrap();
