@@ -132,6 +132,11 @@ impl App {
         self.door.is_open()
     }
 
+    /// Whether anybody may call as anybody, by telling the user info of whom it likes.
+    pub fn believes_anybody(&self) -> bool {
+        self.door.believes_anybody()
+    }
+
     /// What happens on the way to the API, counted.
     pub fn stats(&self) -> Arc<Stats> {
         self.upstream.stats().clone()

@@ -42,6 +42,8 @@ pub struct Call {
 pub struct Record {
     /// Who makes it, if that had to be proved.
     pub caller: Option<Arc<str>>,
+    /// The gateway that tells of it, if one had to prove itself.
+    pub gateway: Option<Arc<str>>,
     /// How it ended; `None` while it runs, or if its caller went away.
     pub code: Option<Code>,
     /// The REST request without its query, such as `GET /products/7`.

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Dura
 use http::{HeaderName, HeaderValue, Uri};
 
 use crate::{
-    door::{JwksSource, Policy, Rate, Requirement, ScopePolicy, TokenAlgorithm},
+    door::{Gateways, JwksSource, Policy, Rate, Requirement, ScopePolicy, TokenAlgorithm},
     transcode::Strictness,
 };
 
@@ -179,8 +179,12 @@ pub struct DoorConfig {
     pub keys: Option<PathBuf>,
     /// Whose tokens are believed.
     pub tokens: TokenConfig,
+    /// The gateways that are believed what they say of their callers, by the names that they have as callers; empty is none.
+    /// Too many: whoever has such a name can call as anybody.
+    pub userinfo_from: Vec<Gateways>,
     /// What every method requires that no policy is for; `None` is everything that can be proved here: a key where
-    /// there is a file of them, a token where there is an issuer, a certificate where there is a CA.
+    /// there is a file of them, a token where there is an issuer, a certificate where there is a CA, user info where there is
+    /// a gateway.
     pub require: Option<Requirement>,
     /// What some methods require; the first one that fits counts.
     pub policies: Vec<Policy>,
@@ -200,9 +204,9 @@ pub struct TokenConfig {
     pub issuers: Vec<IssuerConfig>,
     /// The algorithms that a token may be signed by.
     pub algorithms: Vec<TokenAlgorithm>,
-    /// How much the clock of an issuer may differ from ours, in whole seconds.
+    /// How much the clock of an issuer may differ from ours, in whole seconds; it is for user info too.
     pub clock_skew: Duration,
-    /// The scopes that methods need; all that fit count.
+    /// The scopes that methods need; all that fit count, of the user info where a method requires it, else of the token.
     pub scopes: Vec<ScopePolicy>,
 }
 

@@ -1,5 +1,5 @@
-//! Whatever a stranger shows at the door: a file of keys that nobody meant is told, and nobody is let in but by the good key, or by
-//! a token that its issuer has signed and that says what it has to.
+//! Whatever a stranger shows at the door: a file of keys that nobody meant is told, and nobody is let in but by the good key, by
+//! a token that its issuer has signed and that says what it has to, or by user info that does, where anybody's is believed.
 #![no_main]
 
 use std::{
@@ -11,7 +11,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures_util::FutureExt;
 use grpc_rest_bridge::{
     config::{DoorConfig, IssuerConfig, TokenConfig},
-    door::{ApiKey, Door, JwksSource, Keys, Shown},
+    door::{ApiKey, Door, Gateways, JwksSource, Keys, Shown},
     reload::Text,
 };
 use http::{HeaderMap, HeaderValue};
@@ -31,6 +31,7 @@ struct House {
     key: ApiKey,
     by_token: Door,
     signer: Ed25519KeyPair,
+    by_userinfo: Door,
 }
 
 static HOUSE: LazyLock<House> = LazyLock::new(|| {
@@ -54,26 +55,30 @@ static HOUSE: LazyLock<House> = LazyLock::new(|| {
     };
     let scopes = vec!["*=read".parse().unwrap()];
     let claims = TokenConfig { clock_skew: Duration::ZERO, scopes, ..TokenConfig::default() };
-    let tokens = TokenConfig { issuers: ISSUERS.into_iter().map(issuer).collect(), ..claims };
+    let tokens = TokenConfig { issuers: ISSUERS.into_iter().map(issuer).collect(), ..claims.clone() };
+    let anybody = vec![Gateways::named("*").unwrap()];
     let door = |config: &DoorConfig| Door::new(config, false, &[&METHOD[1..]]).unwrap();
     House {
         by_key: door(&DoorConfig { keys, ..DoorConfig::default() }),
         key,
         by_token: door(&DoorConfig { tokens, ..DoorConfig::default() }),
         signer,
+        by_userinfo: door(&DoorConfig { tokens: claims, userinfo_from: anybody, ..DoorConfig::default() }),
     }
 });
 
 fuzz_target!(|input: (u8, &[u8])| {
     let (kind, bytes) = input;
-    match kind % 4 {
+    match kind % 6 {
         0 => read_keys(bytes),
         1 => {
             let is_in = is_admitted(&HOUSE.by_key, "x-api-key", bytes);
             assert_eq!(is_in, bytes == HOUSE.key.reveal().as_bytes());
         }
         2 => assert!(!is_admitted(&HOUSE.by_token, "authorization", &[b"Bearer ", bytes].concat())),
-        _ => show_signed(bytes),
+        3 => show_signed(bytes),
+        4 => tell(bytes, &BASE64_URL_SAFE_NO_PAD.encode(bytes)),
+        _ => tell(&decoded(bytes), &String::from_utf8_lossy(bytes)),
     }
 });
 
@@ -94,7 +99,7 @@ fn show_signed(claims: &[u8]) {
     let signature = HOUSE.signer.sign(message.as_bytes());
     let value = format!("Bearer {message}.{}", part(signature.as_ref()));
     let Some(name) = admitted(&HOUSE.by_token, "authorization", value.as_bytes()) else { return };
-    let Some(claims) = checked(&name, claims) else { return };
+    let Some(claims) = checked("token", &name, claims) else { return };
     let has = |audience: &str| {
         claims["aud"] == audience
             || claims["aud"].as_array().is_some_and(|all| all.contains(&json!(audience)))
@@ -102,8 +107,21 @@ fn show_signed(claims: &[u8]) {
     assert!(ISSUERS.iter().any(|(name, audience)| claims["iss"] == *name && has(audience)), "{claims}");
 }
 
+/// User info as a gateway would send it, and what it says if it says anything.
+fn tell(claims: &[u8], header: &str) {
+    if let Some(name) = admitted(&HOUSE.by_userinfo, "x-apigateway-api-userinfo", header.as_bytes()) {
+        checked("userinfo", &name, claims);
+    }
+}
+
+/// What a header of base64 says, whatever its padding.
+fn decoded(header: &[u8]) -> Vec<u8> {
+    let end = header.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
+    BASE64_URL_SAFE_NO_PAD.decode(&header[..end]).unwrap_or_default()
+}
+
 /// The claims of somebody who was let in under this name, who has to have said all that is needed.
-fn checked(name: &str, claims: &[u8]) -> Option<Value> {
+fn checked(proof: &str, name: &str, claims: &[u8]) -> Option<Value> {
     // Strings that nobody reads may be none.
     let claims: Value = serde_json::from_str(&String::from_utf8_lossy(claims)).ok()?;
     let words =
@@ -111,7 +129,7 @@ fn checked(name: &str, claims: &[u8]) -> Option<Value> {
     let has = |list: &Value| list.as_array().is_some_and(|list| list.contains(&json!("read")));
     let text = |claim: &str| claims[claim].as_str().filter(|text| (1..=255).contains(&text.len()));
     let (issuer, subject) = (text("iss").unwrap(), text("sub").unwrap());
-    assert_eq!(name, format!("token:{issuer}#{subject}"));
+    assert_eq!(name, format!("{proof}:{issuer}#{subject}"));
     assert!(!issuer.contains('#'), "{claims}");
     assert!(claims["exp"].as_u64().is_some_and(|exp| exp > NOW), "{claims}");
     assert!(words(&claims["scope"]) || words(&claims["scp"]) || has(&claims["scp"]), "{claims}");

@@ -57,6 +57,9 @@ pub(super) fn run(args: &Args, input: &Input<'_>, unknown: &[String]) -> Result<
         if app.is_open() {
             tracing::info!("every method is public: whoever reaches this port may call it");
         }
+        if app.believes_anybody() {
+            tracing::info!("any user info is believed: whoever reaches this port may call as anybody");
+        }
         if let Some(admin) = app.admin_addr() {
             tracing::info!("operators read http://{admin}/metrics");
         }

@@ -1,4 +1,4 @@
-//! What a token says of its caller: who it is, for how long, and what it may.
+//! What is said of a caller, in a token or by a gateway that has looked at its token: who it is, for how long, and what it may.
 
 use std::{
     sync::Arc,

@@ -1,5 +1,5 @@
 //! Who may come in, and to what: each method has a [`Requirement`], and a caller proves who it is by an API key, a bearer
-//! token, or the certificate of its connection.
+//! token, the certificate of its connection, or what a gateway tells of it that has proved itself so.
 //!
 //! What is asked here is answered before a message is read. A refusal helps the honest (what is missing, what has expired),
 //! and tells others nothing: a key that is wrong is told like one that never was, and a method that is not served like one
@@ -17,6 +17,7 @@ mod rates;
 mod requirement;
 mod signatures;
 mod token;
+mod userinfo;
 
 use std::{
     collections::HashMap,
@@ -36,6 +37,7 @@ pub use self::{
     rates::{Rate, SharedCounts},
     requirement::{Policy, Proof, Requirement, ScopePolicy},
     token::TokenAlgorithm,
+    userinfo::Gateways,
 };
 use self::{
     proofs::Proofs,
@@ -60,10 +62,12 @@ pub struct Door {
 /// Who was let in.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// What it has proved and the name that it has there, so that nobody is taken for another by a name alone: by the
-    /// first proof that its method requires, `key:NAME` by the entry of its key, `token:ISSUER#SUBJECT`, or `mtls:NAME` by the
-    /// first name in its certificate.
+    /// What it has proved and the name that it has there, so that nobody is taken for another by a name alone: where a gateway
+    /// tells of it, `userinfo:ISSUER#SUBJECT`; else by the first proof that its method requires, `key:NAME` by the entry of its
+    /// key, `token:ISSUER#SUBJECT`, or `mtls:NAME` by the first name in its certificate.
     pub name: Arc<str>,
+    /// The name of the gateway that tells of it, if that has proved one.
+    pub gateway: Option<Arc<str>>,
     /// How often it may call, if its key says so.
     rates: Option<Arc<[Rate]>>,
 }
@@ -97,6 +101,7 @@ impl Door {
             Proof::Key => config.keys.is_some(),
             Proof::Token => !config.tokens.issuers.is_empty(),
             Proof::Mtls => callers_have_certificates,
+            Proof::Userinfo => !config.userinfo_from.is_empty(),
         };
         let all = || Requirement::all_of(Proof::ALL.into_iter().filter(|proof| can(*proof)).collect());
         let others = config.require.clone().unwrap_or_else(all);
@@ -133,6 +138,11 @@ impl Door {
         self.methods.values().chain([&self.others]).all(|requirement| *requirement == Requirement::public())
     }
 
+    /// Whether user info is believed of somebody who has proved nothing.
+    pub fn believes_anybody(&self) -> bool {
+        self.proofs.believe(None)
+    }
+
     /// Lets a caller in, who has a name if the method is not public.
     ///
     /// # Errors
@@ -152,9 +162,12 @@ impl Door {
     }
 
     async fn counted(&self, caller: Option<Caller>) -> Result<Option<Caller>, Error> {
-        if let Some(caller) = &caller {
-            self.rates.count(&caller.name, caller.rates.as_ref()).await?;
-        }
+        let Some(Caller { name, gateway, rates }) = &caller else { return Ok(None) };
+        let counted = self.rates.count(name, rates.as_ref()).await;
+        counted.map_err(|error| match gateway {
+            Some(gateway) => error.through(gateway),
+            None => error,
+        })?;
         Ok(caller)
     }
 }
@@ -163,7 +176,7 @@ impl Door {
 
 impl Caller {
     fn named(name: Arc<str>) -> Self {
-        Self { name, rates: None }
+        Self { name, gateway: None, rates: None }
     }
 }
 
@@ -181,8 +194,13 @@ fn is_missing(error: &Error) -> bool {
 }
 
 fn missing(requirement: &Requirement) -> Error {
+    missing_because(requirement, "nothing that is enough was shown".to_owned())
+}
+
+/// The same where the log is told more, and the caller is not.
+fn missing_because(requirement: &Requirement, detail: String) -> Error {
     let what = format!("this method requires {}", requirement.in_words());
-    refused(Code::Unauthenticated, MISSING, &what, "nothing that is enough was shown".to_owned())
+    refused(Code::Unauthenticated, MISSING, &what, detail)
 }
 
 fn refused(code: Code, reason: &'static str, what: &str, detail: String) -> Error {

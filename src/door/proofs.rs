@@ -5,9 +5,12 @@ use std::{future::pending, sync::Arc, time::Duration};
 use tonic::Code;
 
 use super::{
-    Caller, Keys, Shown, missing, refused,
+    Caller, Gateways, Keys, Shown,
+    claims::Says,
+    missing, missing_because, refused,
     requirement::{Proof, Requirement, ScopePolicy},
     token::{self, Tokens},
+    userinfo,
 };
 use crate::{config::DoorConfig, error::Error, fault::Fault, reload::Reloaded};
 
@@ -19,7 +22,9 @@ pub(super) const X_API_KEY: &str = "x-api-key";
 pub(super) struct Proofs {
     keys: Option<Arc<Reloaded<Keys>>>,
     tokens: Tokens,
+    gateways: Vec<Gateways>,
     scopes: Vec<ScopePolicy>,
+    clock_skew: Duration,
 }
 
 // === impl Proofs ===
@@ -29,7 +34,13 @@ impl Proofs {
         let keys =
             config.keys.clone().map(|file| Reloaded::read("API keys", vec![file], Keys::parse)).transpose();
         match (keys, Tokens::new(&config.tokens)) {
-            (Ok(keys), Ok(tokens)) => Ok(Self { keys, tokens, scopes: config.tokens.scopes.clone() }),
+            (Ok(keys), Ok(tokens)) => Ok(Self {
+                keys,
+                tokens,
+                gateways: config.userinfo_from.clone(),
+                scopes: config.tokens.scopes.clone(),
+                clock_skew: config.tokens.clock_skew,
+            }),
             (keys, tokens) => Err([keys.err(), tokens.err()].into_iter().flatten().flatten().collect()),
         }
     }
@@ -45,6 +56,11 @@ impl Proofs {
         tokio::join!(keys, self.tokens.follow(every));
     }
 
+    /// Whether user info is believed of a caller with this name, or with none.
+    pub(super) fn believe(&self, name: Option<&str>) -> bool {
+        self.gateways.iter().any(|gateways| gateways.has(name))
+    }
+
     /// Who has all of these proofs; nobody if there are none.
     pub(super) async fn prove(
         &self,
@@ -52,16 +68,22 @@ impl Proofs {
         whole: &Requirement,
         shown: &Shown<'_>,
     ) -> Result<Option<Caller>, Error> {
-        let mut caller = None;
+        // The scopes are those of the caller. With user info that is who it tells of, and a token is that of the gateway.
+        let through_gateway = proofs.contains(&Proof::Userinfo);
+        let mut callers = Vec::with_capacity(proofs.len());
         for proof in proofs {
-            let found = match proof {
-                Proof::Key => self.by_key(whole, shown)?,
-                Proof::Token => self.by_token(whole, shown).await?,
-                Proof::Mtls => by_certificate(shown).ok_or_else(|| missing(whole))?,
-            };
-            caller.get_or_insert(found);
+            match proof {
+                Proof::Key => callers.push(self.by_key(whole, shown)?),
+                Proof::Token => callers.push(self.by_token(whole, shown, !through_gateway).await?),
+                Proof::Mtls => callers.push(by_certificate(shown).ok_or_else(|| missing(whole))?),
+                // Last of all, for by the others it is known whether to believe it.
+                Proof::Userinfo => {}
+            }
         }
-        Ok(caller)
+        if through_gateway {
+            return self.by_userinfo(&callers, whole, shown).map(Some);
+        }
+        Ok(callers.into_iter().next())
     }
 
     fn by_key(&self, whole: &Requirement, shown: &Shown<'_>) -> Result<Caller, Error> {
@@ -96,10 +118,48 @@ impl Proofs {
         Ok(Caller { rates: Some(entry.rates.clone()), ..Caller::named(entry.caller.clone()) })
     }
 
-    async fn by_token(&self, whole: &Requirement, shown: &Shown<'_>) -> Result<Caller, Error> {
+    async fn by_token(
+        &self,
+        whole: &Requirement,
+        shown: &Shown<'_>,
+        needs_scopes: bool,
+    ) -> Result<Caller, Error> {
         let says = self.tokens.says(shown.headers, shown.now).await?.ok_or_else(|| missing(whole))?;
-        says.check_scopes(&self.scopes, shown.method(), &token::TERMS)?;
+        if needs_scopes {
+            says.check_scopes(&self.scopes, shown.method(), &token::TERMS)?;
+        }
         Ok(Caller::named(says.caller.clone()))
+    }
+
+    /// The caller of a gateway, which is one of those who have proved themselves, or anybody where anybody is believed.
+    fn by_userinfo(
+        &self,
+        proved: &[Caller],
+        whole: &Requirement,
+        shown: &Shown<'_>,
+    ) -> Result<Caller, Error> {
+        let gateway = proved.iter().map(|caller| &caller.name).find(|name| self.believe(Some(name)));
+        if gateway.is_none() && !self.believe(None) {
+            let who = proved.first().map_or("nobody", |caller| &caller.name);
+            return Err(missing_because(
+                whole,
+                format!("user info is not believed of {who} (--userinfo-from)"),
+            ));
+        }
+        let caller = self.told(shown).and_then(|says| says.ok_or_else(|| missing(whole)));
+        match (caller, gateway) {
+            (Ok(says), gateway) => Ok(Caller { gateway: gateway.cloned(), ..Caller::named(says.caller) }),
+            (Err(error), Some(gateway)) => Err(error.through(gateway)),
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// What the user info says, if it is good by now and for this method.
+    fn told(&self, shown: &Shown<'_>) -> Result<Option<Says>, Error> {
+        let Some(says) = userinfo::read(shown.headers, &self.scopes)? else { return Ok(None) };
+        says.check_time(shown.now, self.clock_skew, &userinfo::TERMS)?;
+        says.check_scopes(&self.scopes, shown.method(), &userinfo::TERMS)?;
+        Ok(Some(says))
     }
 }
 

@@ -1,4 +1,5 @@
-//! What a caller has to prove: `public`, `key`, `token`, `mtls`, several of them (`key+token`), or one of them (`key|mtls`).
+//! What a caller has to prove: `public`, `key`, `token`, `mtls`, `userinfo`, several of them (`key+token`), or one of them
+//! (`key|mtls`).
 
 use std::{fmt, str::FromStr};
 
@@ -13,6 +14,8 @@ pub enum Proof {
     Token,
     /// A certificate, shown when the connection was made.
     Mtls,
+    /// What a gateway says in `x-apigateway-api-userinfo`; the proofs beside it are those of the gateway.
+    Userinfo,
 }
 
 /// One of several sets of proofs; the empty set is what everybody has.
@@ -84,6 +87,7 @@ impl FromStr for Requirement {
             "key" => Ok(Proof::Key),
             "token" => Ok(Proof::Token),
             "mtls" => Ok(Proof::Mtls),
+            "userinfo" => Ok(Proof::Userinfo),
             _ => Err(NotUnderstood),
         };
         let set = |words: &str| words.split('+').map(proof).collect();
@@ -105,13 +109,14 @@ impl fmt::Display for Requirement {
 
 impl Proof {
     /// All that there are.
-    pub const ALL: [Self; 3] = [Self::Key, Self::Token, Self::Mtls];
+    pub const ALL: [Self; 4] = [Self::Key, Self::Token, Self::Mtls, Self::Userinfo];
 
     fn in_words(self) -> &'static str {
         match self {
             Self::Key => "an API key (x-api-key)",
             Self::Token => "a bearer token (authorization)",
             Self::Mtls => "a client certificate",
+            Self::Userinfo => "the user info of a gateway (x-apigateway-api-userinfo)",
         }
     }
 }
@@ -122,6 +127,7 @@ impl fmt::Display for Proof {
             Self::Key => "key",
             Self::Token => "token",
             Self::Mtls => "mtls",
+            Self::Userinfo => "userinfo",
         })
     }
 }
@@ -176,7 +182,17 @@ mod tests {
 
     #[test]
     fn what_is_written_is_what_is_read() {
-        for text in ["public", "key", "token", "mtls", "key+token", "key|mtls", "key+token|mtls"] {
+        for text in [
+            "public",
+            "key",
+            "token",
+            "mtls",
+            "userinfo",
+            "key+token",
+            "key|mtls",
+            "key+token|mtls",
+            "token+userinfo|key",
+        ] {
             assert_eq!(text.parse::<Requirement>().unwrap().to_string(), text);
         }
         assert_eq!("shop.v1.*/*=key".parse::<Policy>().unwrap().to_string(), "shop.v1.*/*=key");

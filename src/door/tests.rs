@@ -2,11 +2,12 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue};
 use zeroize::Zeroizing;
 
-use super::{proofs::X_API_KEY, *};
+use super::{proofs::X_API_KEY, userinfo::X_USERINFO, *};
 use crate::{error::CallContext, reload::Text};
 
 const GET: &str = "/shop.v1.ProductService/GetProduct";
@@ -20,6 +21,10 @@ struct House {
 
 impl House {
     fn with(require: &str, policies: &[&str]) -> Self {
+        Self::believing(&[], require, policies)
+    }
+
+    fn believing(gateways: &[&str], require: &str, policies: &[&str]) -> Self {
         let keys = [(); 4].map(|()| ApiKey::generate().unwrap());
         let more = ["", "expires = 1970-01-02\n", "revoked = true\n", "methods = ['*/List*']\n"];
         let entry = |(key, more): (&ApiKey, &str)| {
@@ -31,6 +36,7 @@ impl House {
             keys: Some(file.path().to_owned()),
             require: Some(require.parse().unwrap()),
             policies: policies.iter().map(|policy| policy.parse().unwrap()).collect(),
+            userinfo_from: gateways.iter().map(|gateways| Gateways::named(gateways).unwrap()).collect(),
             ..DoorConfig::default()
         };
         Self { door: Door::new(&config, true, &[&GET[1..], &LIST[1..]]).unwrap(), keys }
@@ -43,9 +49,23 @@ impl House {
         keys: &[&str],
         names: &[&str],
     ) -> Result<Option<String>, (Code, String, String)> {
+        self.asked_with(path, keys, names, &[])
+    }
+
+    /// The same of a caller of whom this is told.
+    fn asked_with(
+        &self,
+        path: &str,
+        keys: &[&str],
+        names: &[&str],
+        userinfo: &[&str],
+    ) -> Result<Option<String>, (Code, String, String)> {
         let mut headers = HeaderMap::new();
         for key in keys {
             headers.append(X_API_KEY, HeaderValue::from_bytes(key.as_bytes()).unwrap());
+        }
+        for value in userinfo {
+            headers.append(X_USERINFO, HeaderValue::from_str(value).unwrap());
         }
         let names = names.iter().map(|name| (*name).to_owned()).collect();
         let peer = Peer { address: "192.0.2.1:1".parse().unwrap(), names };
@@ -78,6 +98,7 @@ fn admitted(name: &str) -> Result<Option<String>, (Code, String, String)> {
 
 const KEY: &str = "an API key (x-api-key)";
 const CERTIFICATE: &str = "a client certificate";
+const USERINFO: &str = "the user info of a gateway (x-apigateway-api-userinfo)";
 
 #[test]
 fn a_public_method_asks_nothing_and_believes_nothing() {
@@ -144,6 +165,58 @@ fn one_is_enough_where_one_of_them_is_required_and_what_is_bad_is_told() {
 }
 
 #[test]
+fn user_info_is_believed_of_a_gateway_by_whatever_that_has_proved() {
+    let alice = &*BASE64_URL_SAFE_NO_PAD.encode(r#"{"iss":"https://idp","sub":"alice","exp":9999999999}"#);
+    let named = admitted("userinfo:https://idp#alice");
+    let cases = [
+        ("mtls:spiffe://gateway", "mtls+userinfo"),
+        ("mtls:spiffe://*", "userinfo+mtls"),
+        ("mtls:spiffe://gateway", "key+mtls+userinfo"),
+        ("key:acme", "key+mtls+userinfo"),
+        ("*", "mtls+userinfo"),
+        ("*", "userinfo"),
+    ];
+    for (gateways, require) in cases {
+        let house = House::believing(&["key:nobody", gateways], require, &[]);
+        let (key, names) = ([house.key(0)], ["spiffe://gateway", "gateway"]);
+        let needs = |what: &str| require.contains(what) as usize;
+        let (keys, names) = (&key[..needs("key")], &names[..2 * needs("mtls")]);
+        assert_eq!(house.asked_with(GET, keys, names, &[alice]), named, "{gateways} {require}");
+        let whole: Requirement = require.parse().unwrap();
+        let missing = missing(&whole.in_words());
+        assert_eq!(house.asked_with(GET, keys, names, &[]), missing, "{gateways} {require}");
+        if !names.is_empty() {
+            assert_eq!(house.asked_with(GET, keys, &[], &[alice]), missing, "{gateways} {require}");
+        }
+    }
+}
+
+#[test]
+fn user_info_is_not_believed_of_who_has_proved_another_name_or_one_that_is_not_asked_for() {
+    let alice = &*BASE64_URL_SAFE_NO_PAD.encode(r#"{"iss":"https://idp","sub":"alice","exp":9999999999}"#);
+    let house = House::believing(&["mtls:spiffe://gateway", "key:acme"], "mtls+userinfo", &[]);
+    let words = missing(&format!("{CERTIFICATE} and {USERINFO}"));
+    for names in [&["spiffe://shop", "spiffe://gateway"][..], &["spiffe://gateway/x"], &["gateway"], &[]] {
+        assert_eq!(house.asked_with(GET, &[house.key(0)], names, &[alice]), words, "{names:?}");
+    }
+}
+
+#[test]
+fn a_caller_without_the_gateway_has_its_own_way_in_and_gains_nothing_by_user_info() {
+    let alice = &*BASE64_URL_SAFE_NO_PAD.encode(r#"{"iss":"https://idp","sub":"alice","exp":9999999999}"#);
+    let house = House::believing(&["mtls:gateway"], "mtls+userinfo|key", &[]);
+    let gateway = &["gateway"][..];
+    let wrong = refused(Code::Unauthenticated, "USERINFO_INVALID", "the user info is not valid");
+    let words = missing(&format!("{CERTIFICATE} and {USERINFO}, or {KEY}"));
+    assert_eq!(house.asked_with(GET, &[], gateway, &[alice]), admitted("userinfo:https://idp#alice"));
+    assert_eq!(house.asked_with(GET, &[], gateway, &["%"]), wrong);
+    assert_eq!(house.asked_with(GET, &[house.key(0)], gateway, &["%"]), admitted("key:acme"));
+    assert_eq!(house.asked_with(GET, &[house.key(0)], &["shop"], &[alice]), admitted("key:acme"));
+    assert_eq!(house.asked_with(GET, &[], &["shop"], &[alice]), words);
+    assert_eq!(house.asked_with(GET, &[], &["shop"], &["%"]), words);
+}
+
+#[test]
 fn the_first_policy_that_fits_counts_and_no_path_is_without_one() {
     let house = House::with("key", &["*/List*=public", "shop.v1.*=mtls"]);
     assert_eq!(house.asked(LIST, &[], &[]), Ok(None));
@@ -185,6 +258,9 @@ fn where_nothing_is_said_all_that_can_be_proved_is_required() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let config = DoorConfig { keys: Some(file.path().to_owned()), ..DoorConfig::default() };
     assert_eq!(Door::new(&config, true, &methods).unwrap().others.to_string(), "key+mtls");
+    let behind =
+        DoorConfig { userinfo_from: vec![Gateways::named("mtls:a").unwrap()], ..DoorConfig::default() };
+    assert_eq!(Door::new(&behind, true, &methods).unwrap().others.to_string(), "mtls+userinfo");
 }
 
 #[test]

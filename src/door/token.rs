@@ -20,8 +20,8 @@ use crate::{config::TokenConfig, error::Error, fault::Fault};
 
 /// How many tokens that were good are remembered, of all issuers.
 const REMEMBERED: usize = 10_000;
-/// A longer token is not looked at.
-const MAX_TOKEN_BYTES: usize = 16 * 1024;
+/// A longer token is not looked at, nor is what a gateway has made of one.
+pub(super) const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 /// How refusals of tokens are told.
 pub(super) const TERMS: Terms = Terms {

@@ -65,6 +65,8 @@ pub enum Error {
     OverRate {
         /// Who it is.
         caller: String,
+        /// The gateway that tells of it.
+        gateway: Option<String>,
         /// How often it may.
         rate: String,
         /// When it may again.
@@ -188,6 +190,19 @@ pub fn code_for_http(status: StatusCode) -> Code {
 // === impl Error ===
 
 impl Error {
+    /// The same of a caller that came through a gateway, which only the log is told.
+    pub fn through(self, by: &str) -> Self {
+        match self {
+            Self::NotAdmitted { code, reason, what, detail } => {
+                Self::NotAdmitted { code, reason, what, detail: format!("{detail}, through {by}") }
+            }
+            Self::OverRate { caller, rate, retry_after, .. } => {
+                Self::OverRate { caller, gateway: Some(by.to_owned()), rate, retry_after }
+            }
+            other => other,
+        }
+    }
+
     /// The gRPC code.
     pub fn code(&self) -> Code {
         match self {
@@ -324,6 +339,9 @@ impl Error {
             | Self::AnswerUndecodable { detail }
             | Self::NotAdmitted { detail, .. }
             | Self::Panicked { detail } => Some(detail.clone()),
+            Self::OverRate { caller, gateway: Some(gateway), .. } => {
+                Some(format!("{caller}, through {gateway}"))
+            }
             Self::OverRate { caller, .. } => Some(caller.clone()),
             Self::AnswerMismatch { value, .. } => value.as_ref().map(|value| format!("found {value:?}")),
             Self::CredentialRefused => {

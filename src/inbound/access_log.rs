@@ -153,6 +153,7 @@ macro_rules! write_at {
                 method = self.call.method,
                 code,
                 caller = record.caller.as_deref(),
+                gateway = record.gateway.as_deref(),
                 client = self.call.client.map(|client| client.to_string()),
                 upstream_status = record.upstream_status.map(|status| status.as_u16()),
                 request_id = self.call.request_id.to_str().unwrap_or_default(),

@@ -63,7 +63,11 @@ where
             let peer = parts.extensions.get::<Peer>();
             let (path, headers, now) = (parts.uri.path(), &parts.headers, SystemTime::now());
             match self.door.admit(&Shown { path, headers, peer, now }).await {
-                Ok(caller) => call.note(|record| record.caller = caller.map(|caller| caller.name)),
+                Ok(Some(caller)) => call.note(|record| {
+                    record.caller = Some(caller.name);
+                    record.gateway = caller.gateway;
+                }),
+                Ok(None) => {}
                 Err(error) => return Ok(self.refuse(&call, peer, &error)),
             }
         }

@@ -63,3 +63,5 @@ mod tls;
 mod tokens;
 /// How the API is talked to, and every way in which that can fail.
 mod upstream;
+/// What a gateway tells of its callers, and who is believed that is none.
+mod userinfo;

@@ -6,11 +6,12 @@ use super::{rates::RateSettings, tokens::TokenSettings};
 use crate::{
     cli::reader::{Reader, any_path},
     config::{DoorConfig, Reflection},
-    door::Policy,
+    door::{Gateways, Policy},
 };
 
 /// How to mend a requirement.
-const REQUIREMENT: &str = "write public, key, token, mtls, key+token (both), or key|mtls (one of them)";
+const REQUIREMENT: &str =
+    "write public, key, token, mtls, userinfo, key+token (both), or key|mtls (one of them)";
 
 /// The settings of the door.
 #[derive(Debug, clap::Args)]
@@ -19,7 +20,7 @@ pub(super) struct DoorSettings {
     /// The file of API keys, as `keys new` prints its entries [default: there are none]
     #[arg(long, env = "BRIDGE_API_KEYS", value_parser = any_path(), value_name = "FILE")]
     api_keys: Option<PathBuf>,
-    /// What a caller has to prove (public, key, token, mtls, key+token, key|mtls, …) [default: all that there is]
+    /// What a caller has to prove (public, key, token, mtls, userinfo, key+token, key|mtls, …) [default: all that there is]
     #[arg(long, env = "BRIDGE_REQUIRE", value_name = "PROOF")]
     require: Option<String>,
     /// What it has to for some methods; the first that fits counts: shop.v1.ProductService/List*=public
@@ -32,6 +33,9 @@ pub(super) struct DoorSettings {
     reflection: String,
     #[command(flatten)]
     tokens: TokenSettings,
+    /// Whose x-apigateway-api-userinfo is believed, as logs name callers (token:ISSUER#SUB); * is anybody's [default: nobody's]
+    #[arg(long, env = "BRIDGE_USERINFO_FROM", value_name = "CALLER", value_delimiter = ',')]
+    userinfo_from: Vec<String>,
 }
 
 // === impl DoorSettings ===
@@ -57,15 +61,24 @@ impl DoorSettings {
                 "off" => Some(Reflection::Off),
                 _ => None,
             });
-        let tokens = self.tokens.resolve(read);
+        let userinfo_from = self.gateways(read);
+        let tokens = self.tokens.resolve(read, !userinfo_from.is_empty());
         Some(DoorConfig {
             keys: keys.map(Path::to_owned),
             tokens: tokens?,
+            userinfo_from,
             require,
             policies,
             rates,
             shared_rates: shared_rates?,
             reflection: reflection?,
         })
+    }
+
+    fn gateways(&self, read: &mut Reader<'_>) -> Vec<Gateways> {
+        let mend = "write it as logs name callers, such as token:ISSUER#SUB, mtls:NAME or key:NAME; or *, if only the gateway \
+                    can reach the port";
+        let names = read.list("userinfo_from", &self.userinfo_from, mend);
+        names.iter().filter_map(|name| read.value("userinfo_from", name, mend, Gateways::named)).collect()
     }
 }

@@ -21,10 +21,10 @@ pub(super) struct TokenSettings {
         default_value = "RS256,ES256,EdDSA"
     )]
     token_algorithms: Vec<String>,
-    /// How much the clock of an issuer may differ
+    /// How much the clock of an issuer may differ, for user info too
     #[arg(long, env = "BRIDGE_TOKEN_CLOCK_SKEW", value_name = "TIME", default_value = "30s")]
     token_clock_skew: String,
-    /// The scope that a token needs for some methods; all that fit count: shop.v1.ProductService/*=products.read
+    /// The scope that a token or user info needs for some methods; all that fit count: shop.v1.ProductService/*=products.read
     #[arg(long, env = "BRIDGE_TOKEN_SCOPE", value_name = "METHODS=SCOPE", value_delimiter = ',')]
     token_scope: Vec<String>,
 }
@@ -32,11 +32,12 @@ pub(super) struct TokenSettings {
 // === impl TokenSettings ===
 
 impl TokenSettings {
-    /// The typed settings.
-    pub(super) fn resolve(&self, read: &mut Reader<'_>) -> Option<TokenConfig> {
+    /// The typed settings, where user info may have scopes and times too.
+    pub(super) fn resolve(&self, read: &mut Reader<'_>, has_userinfo: bool) -> Option<TokenConfig> {
         let issuers = self.issuers.resolve(read);
         if issuers.as_ref().is_some_and(Vec::is_empty) {
-            for id in ["token_algorithms", "token_clock_skew", "token_scope"] {
+            complain_without_issuer(read, "token_algorithms");
+            for id in ["token_clock_skew", "token_scope"].into_iter().filter(|_| !has_userinfo) {
                 complain_without_issuer(read, id);
             }
         }

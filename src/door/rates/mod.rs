@@ -72,6 +72,7 @@ impl Rates {
         let counted = shared.unwrap_or_else(|| self.local.count(caller, rates));
         counted.map_err(|Over { rate, retry_after }| Error::OverRate {
             caller: caller.to_string(),
+            gateway: None,
             rate: rate.to_string(),
             retry_after,
         })
