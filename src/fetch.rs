@@ -5,7 +5,7 @@
 use std::{error::Error as StdError, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{StatusCode, Uri, header};
+use http::{Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 /// How long it may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// The largest document.
+/// The largest document that is asked for by its URL alone.
 const MAX_BYTES: usize = 1024 * 1024;
 
 /// Asks one server, on a connection that is made for it.
@@ -43,21 +43,36 @@ impl Fetcher {
     /// # Errors
     /// There is none, in words for the log.
     pub async fn get(&self, url: &Uri) -> Result<Bytes, String> {
-        let document = timeout(TIMEOUT, self.ask(url)).await;
-        document.unwrap_or_else(|_| Err(format!("{url} was not answered within {TIMEOUT:?}")))
-    }
-
-    async fn ask(&self, url: &Uri) -> Result<Bytes, String> {
-        let mut request = http::Request::new(Empty::new());
+        let mut request = Request::new(Empty::new());
         *request.uri_mut() = url.clone();
         request.headers_mut().insert(header::ACCEPT, header::HeaderValue::from_static("application/json"));
-        let answer =
-            self.client.request(request).await.map_err(|error| format!("{url}: {}", with_cause(&error)))?;
+        let answer = self.send(request, MAX_BYTES).await?;
         if answer.status() != StatusCode::OK {
             return Err(format!("{url} was answered {}", answer.status()));
         }
-        let body = Limited::new(answer.into_body(), MAX_BYTES).collect().await;
-        body.map(|body| body.to_bytes()).map_err(|error| format!("{url}: {error}"))
+        Ok(answer.into_body())
+    }
+
+    /// The whole answer to a request, whatever its status, if its body has no more than so many bytes.
+    ///
+    /// # Errors
+    /// There is none, in words for the log, which have nothing of it.
+    pub(crate) async fn send(
+        &self,
+        request: Request<Empty<Bytes>>,
+        max_bytes: usize,
+    ) -> Result<Response<Bytes>, String> {
+        let url = request.uri().clone();
+        let whole = async {
+            let answer = self.client.request(request).await;
+            let answer = answer.map_err(|error| format!("{url}: {}", with_cause(&error)))?;
+            let (head, body) = answer.into_parts();
+            let body = Limited::new(body, max_bytes).collect().await;
+            let body = body.map_err(|error| format!("{url}: {error}"))?;
+            Ok(Response::from_parts(head, body.to_bytes()))
+        };
+        let answer = timeout(TIMEOUT, whole).await;
+        answer.unwrap_or_else(|_| Err(format!("{url} was not answered within {TIMEOUT:?}")))
     }
 }
 
