@@ -7,7 +7,7 @@ use tokio::{
     net::TcpListener,
     runtime::Handle,
     task::JoinSet,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tonic::service::Routes;
 use tower::{ServiceBuilder, util::BoxCloneSyncService};
@@ -29,6 +29,10 @@ use crate::{
     tls::Tls,
     upstream::{Stats, Upstream},
 };
+
+/// How long the start waits for the first credential, if that has to be asked for. Without one it goes on: the health says
+/// NOT_SERVING, and who asks for the credential goes on asking.
+const FIRST_CREDENTIAL: Duration = Duration::from_secs(1);
 
 /// A server that is bound and ready to serve.
 pub struct App {
@@ -161,9 +165,16 @@ impl App {
             self.door.ready().await;
             self.connections.accept(&self.listener).await;
         };
+        let serve = async {
+            // So that no first call fails for want of a token that is just being asked for, and no first probe.
+            let _ = timeout(FIRST_CREDENTIAL, self.upstream.ready()).await;
+            tokio::select! {
+                () = accept => {}
+                () = self.health.follow(&self.upstream, &self.probe) => {}
+            }
+        };
         tokio::select! {
-            () = accept => {}
-            () = self.health.follow(&self.upstream, &self.probe) => {}
+            () = serve => {}
             () = stop => {}
         }
         let give_up = Instant::now() + self.shutdown.timeout;

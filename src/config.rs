@@ -4,7 +4,7 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue, Uri, uri::Authority};
 
 use crate::{
     door::{Gateways, JwksSource, Policy, Rate, Requirement, ScopePolicy, TokenAlgorithm},
@@ -82,6 +82,17 @@ pub enum CredentialConfig {
     Basic(PathBuf),
     /// The `Authorization` header itself. It has to be marked as sensitive, or this prints it.
     Header(HeaderValue),
+    /// An ID token of Google's metadata server.
+    GoogleIdToken(GoogleIdTokenConfig),
+}
+
+/// Who proves to the API which service account the bridge runs as, on Google Cloud.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoogleIdTokenConfig {
+    /// The `aud` of tokens: whom they are for. An API that expects another one answers 401.
+    pub audience: String,
+    /// Host and perhaps port of the metadata server.
+    pub metadata_host: Authority,
 }
 
 /// The HTTP that is spoken with the API.

@@ -122,6 +122,12 @@ impl Collector for OfUpstream {
         for (name, help, value) in GAUGES {
             encode_gauge(&mut encoder, name, help, value(&now))?;
         }
+        if let Some(left) = self.upstream.credential_left() {
+            let help =
+                "For how long the bridge's own ID token is still good, in seconds; 0 is that there is none.";
+            let left = usize::try_from(left.as_secs()).unwrap_or(usize::MAX);
+            encode_gauge(&mut encoder, "bridge_upstream_id_token_seconds", help, left)?;
+        }
         self.encode_breakers(&mut encoder)
     }
 }

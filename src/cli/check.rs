@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     bridge::Bridge,
-    config::{InboundConfig, UpstreamConfig},
+    config::{InboundConfig, RELOAD_INTERVAL, UpstreamConfig},
     contract::{Contract, Method},
     drift::{self, Checked, Outcome},
     fault::{self, Fault},
@@ -90,9 +90,15 @@ pub(super) fn run(args: &Args, input: &Input<'_>) -> Result<Exit, Faults> {
     let examples = args.examples(&contract, upstream.is_some())?;
     match upstream {
         None => Ok(tell(manner, &contract, &[])),
-        Some(upstream) => {
-            let bridge = bridge(contract, &upstream)?;
+        Some(config) => {
+            let client = Upstream::new(&config).map_err(Faults::of_files)?;
+            let bridge = bridge(contract, client.clone(), &config)?;
             let checked = async {
+                // A credential may have to be asked for first; it is good for longer than a check takes.
+                tokio::select! {
+                    () = client.ready() => {}
+                    () = client.follow(RELOAD_INTERVAL) => {}
+                }
                 let mut checked = Vec::new();
                 for method in 0..bridge.contract().methods().len() {
                     checked.push(drift::check(&bridge, method, examples.get(&method)).await);
@@ -105,9 +111,8 @@ pub(super) fn run(args: &Args, input: &Input<'_>) -> Result<Exit, Faults> {
 }
 
 /// What the API drifts by is what is looked for, so nothing is refused on the way.
-fn bridge(contract: Contract, upstream: &UpstreamConfig) -> Result<Bridge, Faults> {
-    let client = Upstream::new(upstream).map_err(Faults::of_files)?;
-    Bridge::new(contract, client, InboundConfig::default(), upstream).map_err(Faults::of_files)
+fn bridge(contract: Contract, client: Upstream, config: &UpstreamConfig) -> Result<Bridge, Faults> {
+    Bridge::new(contract, client, InboundConfig::default(), config).map_err(Faults::of_files)
 }
 
 // === impl Args ===

@@ -60,6 +60,11 @@ impl<'a> Input<'a> {
         self.variables.get(&OsString::from(variable(id))).map(|secret| secret.as_bytes())
     }
 
+    /// A variable that is not one of ours, but has one meaning for many programs.
+    pub(super) fn foreign(&self, name: &str) -> Option<&'a OsString> {
+        self.variables.get(&OsString::from(name))
+    }
+
     /// A fault that was found when settings were put to use, where they are known by their flags: where it stands in the file,
     /// if that has the setting.
     pub(super) fn located(&self, fault: Fault) -> Fault {

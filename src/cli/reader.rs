@@ -241,6 +241,21 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The value that `parse` reads from a variable that is not one of ours. An empty one is one that is not set.
+    pub(super) fn foreign<T>(
+        &mut self,
+        name: &str,
+        mend: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = self.input.foreign(name).filter(|text| !text.is_empty())?;
+        let value = text.to_str().and_then(parse);
+        if value.is_none() {
+            self.faults.faults.push(Fault::new(name, format!("{text:?} is not valid"), mend));
+        }
+        value
+    }
+
     /// What is made of the secret that a variable holds; no fault shows anything of it.
     pub(super) fn secret<T>(
         &mut self,

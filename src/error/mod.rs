@@ -130,6 +130,11 @@ pub enum Error {
     },
     /// The API does not believe the bridge's own credential, which is no fault of the caller.
     CredentialRefused,
+    /// There is no credential to show to the API, or it has expired, and no new one could be had; nothing was sent.
+    CredentialUnavailable {
+        /// Why; names addresses.
+        detail: String,
+    },
     /// An answer that says the call failed.
     Answer(Box<Answer>),
     /// The bridge itself failed.
@@ -213,6 +218,7 @@ impl Error {
             | Self::ConnectionLost { .. }
             | Self::AnswerCutOff { .. }
             | Self::ApiBusy { .. }
+            | Self::CredentialUnavailable { .. }
             | Self::BreakerShut { .. } => Code::Unavailable,
             Self::OverRate { .. }
             | Self::OverShare { .. }
@@ -252,6 +258,8 @@ impl Error {
             | Self::AnswerUndecodable { .. }
             | Self::AnswerMismatch { .. }
             | Self::ApiBusy { .. }
+            // Who issues it cannot be asked.
+            | Self::CredentialUnavailable { .. }
             | Self::BreakerShut { .. } => Side::Upstream,
             Self::CredentialRefused | Self::Panicked { .. } => Side::Bridge,
             Self::Answer(answer) => answer.side(),
@@ -282,6 +290,7 @@ impl Error {
             Self::AnswerUndecodable { .. } => "UPSTREAM_ANSWER_UNDECODABLE",
             Self::AnswerMismatch { .. } => "UPSTREAM_ANSWER_MISMATCH",
             Self::CredentialRefused => "UPSTREAM_REFUSES_CREDENTIAL",
+            Self::CredentialUnavailable { .. } => "UPSTREAM_CREDENTIAL_UNAVAILABLE",
             Self::ApiBusy { .. } => "UPSTREAM_BUSY",
             Self::BreakerShut { .. } => "UPSTREAM_FAILING",
             Self::Panicked { .. } => "BRIDGE_FAILED",
@@ -323,6 +332,9 @@ impl Error {
                 format!("the API's answer does not fit the contract: {what}")
             }
             Self::CredentialRefused => "the API does not let the bridge in".to_owned(),
+            Self::CredentialUnavailable { .. } => {
+                "the bridge has nothing to prove itself by to the API at the moment".to_owned()
+            }
             Self::ApiBusy { .. } => "the API is busy: this call would wait too long for its turn".to_owned(),
             Self::BreakerShut { .. } => "the API fails, and is not asked for a moment".to_owned(),
             Self::Panicked { .. } => "the bridge failed on this call".to_owned(),
@@ -338,6 +350,7 @@ impl Error {
             | Self::AnswerCutOff { detail }
             | Self::AnswerUndecodable { detail }
             | Self::NotAdmitted { detail, .. }
+            | Self::CredentialUnavailable { detail }
             | Self::Panicked { detail } => Some(detail.clone()),
             Self::OverRate { caller, gateway: Some(gateway), .. } => {
                 Some(format!("{caller}, through {gateway}"))
@@ -345,7 +358,7 @@ impl Error {
             Self::OverRate { caller, .. } => Some(caller.clone()),
             Self::AnswerMismatch { value, .. } => value.as_ref().map(|value| format!("found {value:?}")),
             Self::CredentialRefused => {
-                Some("the API answered 401 to the credential in --upstream-…-file".to_owned())
+                Some("the API answered 401 to the bridge's own credential (--upstream-…)".to_owned())
             }
             Self::Answer(answer) => Some(answer.log_detail()),
             Self::UnknownMethod

@@ -84,12 +84,24 @@ impl Client {
         })
     }
 
-    /// Reads the credential again when it changes, for ever.
+    /// Keeps the credential fresh, for ever.
     pub(super) async fn follow(&self, every: Duration) {
         match &self.credential {
             Some(credential) => credential.follow(every).await,
             None => std::future::pending().await,
         }
+    }
+
+    /// Waits until it is known whether there is a credential.
+    pub(super) async fn ready(&self) {
+        if let Some(credential) = &self.credential {
+            credential.ready().await;
+        }
+    }
+
+    /// How long the credential is still good, where that is known.
+    pub(super) fn credential_left(&self) -> Option<Duration> {
+        self.credential.as_ref().and_then(Credential::left)
     }
 
     /// Asks for `path` on a connection of its own, which shows that the API takes new ones, and gives the status.
@@ -105,9 +117,15 @@ impl Client {
 
     /// Sends a request and waits for the head of its answer.
     async fn begin(&self, request: Request<Bytes>, pool: &Pool) -> Result<Response<Incoming>, Error> {
-        let mut request = self.absolute(request)?;
+        let shown = self.credential.as_ref().map(Credential::header).transpose()?;
+        let mut request = self.absolute(request, shown.as_ref())?;
         let connection = capture_connection(&mut request);
         let mut answer = pool.request(request).await.map_err(|error| self.before_answer(&error))?;
+        if let (Some(credential), Some(shown), StatusCode::UNAUTHORIZED) =
+            (&self.credential, &shown, answer.status())
+        {
+            credential.was_refused(shown);
+        }
         if let Some(record) = answer.extensions_mut().remove::<ConnectionRecord>() {
             answer.extensions_mut().insert(OnReusedConnection(record.count_answer()));
             if record.retires <= Instant::now()
@@ -120,7 +138,11 @@ impl Client {
     }
 
     /// Puts the base URL before the path, and adds the headers that every request has.
-    fn absolute(&self, request: Request<Bytes>) -> Result<Request<Full<Bytes>>, Error> {
+    fn absolute(
+        &self,
+        request: Request<Bytes>,
+        credential: Option<&HeaderValue>,
+    ) -> Result<Request<Full<Bytes>>, Error> {
         let (mut parts, body) = request.into_parts();
         let planned = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let mut uri = http::uri::Parts::default();
@@ -137,8 +159,8 @@ impl Client {
         for (name, value) in &self.headers {
             parts.headers.insert(name, value.clone());
         }
-        if let Some(credential) = &self.credential {
-            parts.headers.insert(header::AUTHORIZATION, credential.header());
+        if let Some(credential) = credential {
+            parts.headers.insert(header::AUTHORIZATION, credential.clone());
         }
         Ok(Request::from_parts(parts, Full::new(body)))
     }

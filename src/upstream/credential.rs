@@ -1,13 +1,15 @@
 //! What the bridge proves itself by to the API, which has nothing to do with what its callers prove to it.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{future::pending, path::PathBuf, sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
+use super::id_token::IdToken;
 use crate::{
     config::CredentialConfig,
+    error::Error,
     fault::Fault,
     reload::{Reloaded, Text},
 };
@@ -19,6 +21,8 @@ pub(super) enum Credential {
     File(Arc<Reloaded<HeaderValue>>),
     /// The same as long as the process runs.
     Fixed(HeaderValue),
+    /// As it was asked for the last time.
+    IdToken(Arc<IdToken>),
 }
 
 type Make = fn(&Text) -> Result<HeaderValue, Fault>;
@@ -29,6 +33,9 @@ impl Credential {
             CredentialConfig::Bearer(file) => (file, bearer),
             CredentialConfig::Basic(file) => (file, basic),
             CredentialConfig::Header(header) => return Ok(Self::Fixed(sensitive(header.clone()))),
+            CredentialConfig::GoogleIdToken(config) => {
+                return IdToken::new(config).map(|token| Self::IdToken(Arc::new(token)));
+            }
         };
         let header = Reloaded::read("the credential for the API", vec![file.clone()], move |texts| {
             let header = texts.first().map(make).unwrap_or_else(|| Ok(HeaderValue::from_static("")));
@@ -37,18 +44,46 @@ impl Credential {
         header.map(Self::File)
     }
 
-    pub(super) fn header(&self) -> HeaderValue {
+    /// What is shown to the API now.
+    ///
+    /// # Errors
+    /// There is nothing that is good now.
+    pub(super) fn header(&self) -> Result<HeaderValue, Error> {
         match self {
-            Self::File(header) => HeaderValue::clone(&header.current()),
-            Self::Fixed(header) => header.clone(),
+            Self::File(header) => Ok(HeaderValue::clone(&header.current())),
+            Self::Fixed(header) => Ok(header.clone()),
+            Self::IdToken(token) => token.header(),
         }
     }
 
-    /// Reads the file again when it changes, for ever.
+    /// The API has answered 401 to this.
+    pub(super) fn was_refused(&self, header: &HeaderValue) {
+        if let Self::IdToken(token) = self {
+            token.was_refused(header);
+        }
+    }
+
+    /// How long it is still good, where that is known.
+    pub(super) fn left(&self) -> Option<Duration> {
+        match self {
+            Self::File(_) | Self::Fixed(_) => None,
+            Self::IdToken(token) => Some(token.left()),
+        }
+    }
+
+    /// Waits until it is known whether there is one.
+    pub(super) async fn ready(&self) {
+        if let Self::IdToken(token) = self {
+            token.ready().await;
+        }
+    }
+
+    /// Keeps it fresh, for ever.
     pub(super) async fn follow(&self, every: Duration) {
         match self {
             Self::File(header) => header.clone().follow(every).await,
-            Self::Fixed(_) => std::future::pending().await,
+            Self::Fixed(_) => pending().await,
+            Self::IdToken(token) => token.follow().await,
         }
     }
 }
@@ -117,7 +152,7 @@ mod tests {
         let config = CredentialConfig::Header(HeaderValue::from_static("Bearer abc"));
         let credential = Credential::read(&config).unwrap();
         assert_eq!(
-            (credential.header().as_bytes(), format!("{credential:?}")),
+            (credential.header().unwrap().as_bytes(), format!("{credential:?}")),
             (&b"Bearer abc"[..], "Fixed(Sensitive)".to_owned())
         );
     }

@@ -20,6 +20,7 @@ mod endpoints;
 mod finder;
 mod flights;
 mod host;
+mod id_token;
 mod limit;
 mod memo;
 mod queue;
@@ -99,7 +100,18 @@ impl Upstream {
         self.stack.reply(request, terms).await
     }
 
-    /// Reads the credential again when it changes, for ever.
+    /// Waits until it is known whether there is a credential, where it has to be asked for. It needs that [`Self::follow`]
+    /// runs.
+    pub async fn ready(&self) {
+        self.client.ready().await;
+    }
+
+    /// How long the credential is still good, where that is known; nothing is left of one that is not there.
+    pub fn credential_left(&self) -> Option<Duration> {
+        self.client.credential_left()
+    }
+
+    /// Keeps the credential fresh, for ever: reads it again when it changes, or asks for a new one before it expires.
     pub async fn follow(&self, every: Duration) {
         self.client.follow(every).await;
     }

@@ -35,6 +35,8 @@ mod found;
 mod headers;
 /// HTTP rules by the cases that public projects test theirs with.
 mod http_rule;
+/// The bridge's own ID token, which it gets from Google's metadata server.
+mod id_token;
 /// Bearer tokens of several issuers, and what is theirs alone.
 mod issuers;
 /// The structure of the source: who may use whom.

@@ -6,6 +6,7 @@ mod clock;
 mod faulty_redis;
 mod issuer;
 mod kitchen;
+mod metadata;
 mod moody;
 mod pki;
 mod program;
@@ -18,6 +19,7 @@ pub(crate) use self::{
     faulty_redis::{FaultyRedis, Manners},
     issuer::{Issuer, Signer, now, unsigned, with},
     kitchen::Kitchen,
+    metadata::{Gives, MetadataServer},
     moody::{Mood, MoodyApi},
     pki::{Authority, Files},
     program::{Ended, Program},
