@@ -5,8 +5,8 @@
 //! that Rails sends when it is asked directly, so nothing that is expected here has been made up.
 //!
 //! `.ci/run` installs all that is needed. By hand it is `examples/shop-api/start --prepare`, nginx, redis-server,
-//! grpcurl (or its path in `GRPCURL`) and a Python with the packages of `examples/python` (`PYTHON`), and then
-//! `cargo test --features e2e --test e2e`.
+//! grpcurl (or its path in `GRPCURL`), h2spec (`H2SPEC`) and a Python with the packages of `examples/python` (`PYTHON`),
+//! and then `cargo test --features e2e --test e2e`.
 
 #![allow(
     clippy::unwrap_used,
@@ -30,6 +30,7 @@ mod support;
 
 mod faults;
 mod grpcurl;
+mod h2spec;
 mod health;
 mod misconfigured;
 mod python;

@@ -22,7 +22,7 @@ pub(crate) use self::{
     redis::{Redis, free_address},
     refusal::Refusal,
     shop::Shop,
-    tool::{Tool, grpcurl, python},
+    tool::{Tool, grpcurl, h2spec, python},
 };
 
 /// How long anything may take before the test gives up on it; nothing here takes that long.

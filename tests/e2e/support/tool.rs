@@ -21,6 +21,16 @@ pub(crate) fn grpcurl() -> Tool {
     )
 }
 
+/// `H2SPEC`, else `h2spec`, in the version whose cases the test knows. It is the newest one that `go install` takes: later ones
+/// have a `go.mod` without the `/v2` that Go wants there.
+pub(crate) fn h2spec() -> Tool {
+    Tool::named(
+        "H2SPEC",
+        "h2spec",
+        "go install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible, and put it on PATH or in H2SPEC",
+    )
+}
+
 /// `PYTHON`, else `python3`, with the packages that `examples/python` needs.
 pub(crate) fn python() -> Tool {
     Tool::named(

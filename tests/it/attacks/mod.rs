@@ -6,6 +6,7 @@ mod floods;
 mod injection;
 mod messages;
 mod slow;
+mod streams;
 mod victim;
 
 use self::{
