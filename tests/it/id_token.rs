@@ -49,7 +49,7 @@ async fn ask_until_shown(bridge: &Bridge, api: &Api, token: &str) {
     }
 }
 
-/// Asks until that fails for want of a token, and checks what is told.
+/// Asks until that fails for want of a token.
 async fn ask_until_unavailable(bridge: &Bridge) {
     let status = loop {
         match ask(bridge).await {
@@ -57,7 +57,12 @@ async fn ask_until_unavailable(bridge: &Bridge) {
             Err(status) => break status,
         }
     };
-    let told = (status.code(), reason(&status), status.message());
+    is_for_want_of_a_token(&status);
+}
+
+/// Checks what is told to a call that fails for want of a token.
+fn is_for_want_of_a_token(status: &Status) {
+    let told = (status.code(), reason(status), status.message());
     let message = "the bridge has nothing to prove itself by to the API at the moment";
     assert_eq!(told, (Code::Unavailable, "UPSTREAM_CREDENTIAL_UNAVAILABLE".to_owned(), message));
     assert!(!format!("{status:?}").contains("127.0.0.1"), "{status:?}");
@@ -220,7 +225,8 @@ async fn what_is_no_token_of_a_metadata_server_is_never_shown_to_the_api() {
         let api = Api::saying("{}").await;
         let metadata = MetadataServer::giving(gives.clone()).await;
         let bridge = bridge(&api, &metadata.host()).await;
-        ask_until_unavailable(&bridge).await;
+        metadata.was_asked(1).await;
+        is_for_want_of_a_token(&ask(&bridge).await.unwrap_err());
         assert_eq!((api.calls().len(), elsewhere.asked()), (0, 0), "{gives:?}");
     }
 }
