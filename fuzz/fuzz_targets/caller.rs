@@ -91,7 +91,7 @@ fn look_at(head: &str) {
     let line: Vec<&str> = lines.next().unwrap().split(' ').collect();
     let ["GET", path, "HTTP/1.1"] = line[..] else { panic!("{head:?}") };
     let id = path.strip_prefix("/products/").map(str::parse::<i64>);
-    assert!(path == "/" || path == "/products" || matches!(id, Some(Ok(1..))), "{head:?}");
+    assert!(path == "/" || path == "/products" || matches!(id, Some(Ok(_))), "{head:?}");
     for line in lines {
         let name = line.split(": ").next().unwrap().to_lowercase();
         assert!(TOLD.contains(&&*name) || path == "/", "{head:?}");

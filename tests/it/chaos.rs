@@ -8,14 +8,19 @@ mod storm;
 
 use std::time::Duration;
 
-use grpc_rest_bridge::{config::ProbeConfig, shop::v1::Product, upstream::Event};
+use grpc_rest_bridge::{
+    config::ProbeConfig,
+    shop::v1::{GetProductRequest, Product},
+    upstream::Event,
+};
+use tonic::Code;
 use tonic_health::pb::health_client::HealthClient;
 
 use self::{
     health_log::HealthLog,
     storm::{Aside, Callers, Storm},
 };
-use crate::support::{Bridge, Mood, MoodyApi};
+use crate::support::{Bridge, Mood, MoodyApi, reason};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// How long a fault lasts at least.
@@ -196,9 +201,13 @@ async fn an_api_that_refuses_connections_for_ten_seconds() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_api_whose_name_nobody_knows() {
     let bridge = Bridge::before(&format!("http://{}:3000", "a".repeat(64))).await;
+    // Of a crowd all may be told of the breaker, which shuts while they ask for the first time.
+    let first = bridge.shop().await.get_product(GetProductRequest { id: 7 }).await.unwrap_err();
+    let told = (first.code(), first.message(), reason(&first));
+    assert_eq!(told, (Code::Unavailable, "the API cannot be reached", "UPSTREAM_UNREACHABLE".to_owned()));
     let storm = Storm::begin(bridge.address, callers());
     tokio::time::sleep(LONG).await;
-    storm.tells(&[UNREACHABLE, FAILING]).await;
+    storm.tells(&[FAILING]).await;
     let report = storm.end().await;
     let sent_again = bridge.stats.snapshot().of(Event::Retry);
     report.print(
@@ -207,7 +216,7 @@ async fn an_api_whose_name_nobody_knows() {
     );
     report.is_sound(&[UNREACHABLE, FAILING], sent_again);
     let sentences = ["the API cannot be reached", "the API fails, and is not asked for a moment"];
-    assert_eq!(report.messages.iter().map(String::as_str).collect::<Vec<_>>(), sentences);
+    assert!(report.messages.iter().all(|message| sentences.contains(&message.as_str())), "{report:#?}");
     // Nobody has waited for it until the end of his time.
     assert!(report.longest.0 < report.longest.1, "{report:#?}");
 }
