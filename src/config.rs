@@ -279,7 +279,7 @@ pub struct ConnectionConfig {
     /// How long to wait for its answer, and for its system to take note of anything sent, before its connection is
     /// closed. Too short: a hiccup of the network breaks calls.
     pub keepalive_timeout: Duration,
-    /// How long a connection may be without a new call before its caller is told to make a new one; `None` is for ever.
+    /// How long a connection may be without calls before its caller is told to make a new one; `None` is for ever.
     pub max_idle: Option<Duration>,
     /// How long a caller may take nothing of an answer before the call is given up. Too short: callers on bad networks lose
     /// large answers. Too long: who takes nothing holds places and memory.

@@ -60,14 +60,19 @@ impl Server {
         let service = service_fn(|request| answer(self.stack.clone(), request, peer.clone(), ledger.clone()));
         let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
         tokio::select! {
-            ended = self.run(connection, end, &hearing) => self.note(ended, &hearing, &peer),
+            ended = self.run(connection, end, idle(&hearing, &ledger, self.config.max_idle)) => self.note(ended, &hearing, &peer),
             () = silence(&hearing, self.config.handshake_timeout) => tracing::debug!("closed a connection: nobody speaks on it"),
             () = stuck(&ledger, self.config.send_timeout) => self.tell("its caller does not take answers (--send-timeout)", &peer),
         }
     }
 
     /// Runs it until it has ended, or has been told to and had its time.
-    async fn run<C>(&self, connection: C, mut end: End, hearing: &Hearing) -> Result<(), ConnectionError>
+    async fn run<C>(
+        &self,
+        connection: C,
+        mut end: End,
+        idle: impl Future<Output = ()>,
+    ) -> Result<(), ConnectionError>
     where
         C: GracefulConnection<Error = ConnectionError>,
     {
@@ -75,7 +80,7 @@ impl Server {
         let grace = tokio::select! {
             ended = connection.as_mut() => return ended,
             () = after(end.age) => Some(self.config.max_age_grace),
-            () = idle(hearing, self.config.max_idle) => Some(self.config.max_age_grace),
+            () = idle => Some(self.config.max_age_grace),
             // How long calls may go on then is for the whole process to say.
             _ = end.stop.wait_for(|stop| *stop) => None,
         };
@@ -156,15 +161,19 @@ async fn silence(hearing: &Hearing, limit: Duration) {
     }
 }
 
-/// Ends when no call has come for so long.
-async fn idle(hearing: &Hearing, limit: Option<Duration>) {
+/// Ends when no call has come for so long, and none runs.
+async fn idle(hearing: &Hearing, ledger: &Arc<Ledger>, limit: Option<Duration>) {
     let Some(limit) = limit else { return pending().await };
     loop {
-        let end = hearing.last_call() + limit;
-        if end <= Instant::now() {
+        let (now, end) = (Instant::now(), hearing.last_call() + limit);
+        if end > now {
+            sleep_until(end).await;
+        } else if Arc::strong_count(ledger) > 1 {
+            // Each call has the ledger until its answer is written, and a stream has it until its end.
+            sleep_until(now + limit).await;
+        } else {
             return;
         }
-        sleep_until(end).await;
     }
 }
 

@@ -146,26 +146,34 @@ async fn a_connection_gets_as_old_as_it_likes_where_no_age_is_set() {
 }
 
 #[tokio::test]
-async fn a_connection_without_calls_is_told_to_go_and_one_with_a_long_call_ends_well() {
+async fn a_connection_without_calls_is_told_to_go_and_one_with_a_long_call_is_not() {
     let mut clock = Clock::stop();
     let (api, mut was_asked, answer) = Api::patient().await;
     let idle = |connections: &mut ConnectionConfig| {
         (connections.max_age, connections.max_idle) = (None, Some(AGE));
     };
-    let bridge = ageing(&api.url()).connections(idle).start().await;
+    let bridge = ageing(&api.url())
+        .connections(idle)
+        .inbound(|inbound| inbound.default_deadline = 10 * AGE)
+        .start()
+        .await;
     let mut tap = Tap::to(&bridge, Caller::Lives).await;
     let channel = tap.channel().await;
     clock.pass(AGE - TICK).await;
     let running = call(&channel);
     clock.now(was_asked.recv()).await.unwrap();
-    clock.pass(AGE - TICK).await;
-    // Nothing has happened but the answers to what callers begin with.
-    assert_eq!(clock.now(health(channel)).await.unwrap(), ServingStatus::Serving);
+    for _ in 0..3 {
+        clock.pass(AGE + TICK).await;
+    }
+    // It has not been told to go, so that it takes another call.
+    assert_eq!(clock.now(health(channel.clone())).await.unwrap(), ServingStatus::Serving);
+    assert_eq!(tap.connections(), 1);
+    answer.send_replace(true);
+    clock.now(running).await.unwrap().unwrap();
+    clock.pass(AGE + TICK).await;
     clock.pass(AGE + TICK).await;
     let first = clock.now(tap.frame(Frame::GOAWAY)).await;
     assert_eq!((first.number(0), first.number(4)), (EVERY_STREAM, NO_ERROR));
-    answer.send_replace(true);
-    clock.now(running).await.unwrap().unwrap();
     clock.now(tap.closed()).await;
 }
 

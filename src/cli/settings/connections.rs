@@ -18,7 +18,7 @@ pub(super) struct ConnectionSettings {
     /// How long to wait for the answer to a PING before the connection is closed
     #[arg(long, env = "BRIDGE_KEEPALIVE_TIMEOUT", value_name = "TIME", default_value = "20s")]
     keepalive_timeout: String,
-    /// How long a connection may be without a new call before its caller is told to make a new one (or none)
+    /// How long a connection may be without calls before its caller is told to make a new one (or none)
     #[arg(long, env = "BRIDGE_MAX_CONNECTION_IDLE", value_name = "TIME", default_value = "2m")]
     max_connection_idle: String,
     /// How long a caller may take nothing of an answer before the call is given up
