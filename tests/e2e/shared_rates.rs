@@ -23,7 +23,7 @@ use tonic_types::StatusExt;
 use crate::{
     api::Api,
     pki::Authority,
-    support::{Bridge, BridgeBuilder, Redis, free_address},
+    support::{Bridge, BridgeBuilder, Redis, free_address, within_patience},
 };
 
 const SHARED: &str = "rates are shared: Redis counts for all replicas";
@@ -109,13 +109,19 @@ async fn list(channel: Channel, key: String) -> Result<(), Status> {
 
 /// Waits until the log has said this so many times, and gives the last line that does.
 async fn logged(bridge: &Bridge, message: &str, times: usize) -> Value {
-    let said = |log: &str| -> Vec<Value> {
+    let said = || -> Vec<Value> {
+        let log = bridge.log();
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.filter(|line| line["message"] == message).collect()
     };
-    let is = |_: &Value| said(&bridge.log()).len() >= times;
-    bridge.logged(message, is).await;
-    said(&bridge.log()).swap_remove(times - 1)
+    // Not while lines are looked at: whoever reads them then waits for a writer who waits for the reader.
+    let found = async {
+        while said().len() < times {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within_patience(&format!("{message:?} in the log, {times} times"), found, || bridge.log()).await;
+    said().swap_remove(times - 1)
 }
 
 async fn admin(redis: &mut MultiplexedConnection, words: &[&str]) {
